@@ -1,0 +1,347 @@
+//! The one bucket grid that every histogram uses, so that each export is an exact coarsening of it.
+//!
+//! Boundaries are upper-inclusive, as in OpenTelemetry and Prometheus: bucket `i` holds `bound[i-1] < v <= bound[i]`,
+//! and one bucket past the last boundary holds everything above it. Values and boundaries are integers in the grid's
+//! resolution: nanoseconds for durations, the plain number for sizes and counts.
+//!
+//! Durations use the base-2 exponential boundaries `2^(k/32)` seconds (scale 5 of the [OpenTelemetry exponential
+//! histogram][exp], about 1.1 % relative error at the middle of a bucket) from 1 µs to 1 h, united with the explicit
+//! boundaries of the catalogue. Sizes and counts use scale 3 from 1 to 2^40, united with 0 and the powers of two.
+//!
+//! [exp]: https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentialhistogram
+
+use std::sync::{Arc, LazyLock};
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog;
+use crate::error::Error;
+
+/// `2^(j/32)` for `j` in `0..32`, in units of `2^-63`, rounded down.
+const ROOTS: [u64; 32] = [
+    0x8000_0000_0000_0000,
+    0x82cd_8698_ac2b_a1d7,
+    0x85aa_c367_cc48_7b14,
+    0x8898_0e80_92da_8527,
+    0x8b95_c1e3_ea8b_d6e6,
+    0x8ea4_398b_45cd_53c0,
+    0x91c3_d373_ab11_c336,
+    0x94f4_efa8_fef7_0961,
+    0x9837_f051_8db8_a96f,
+    0x9b8d_39b9_d54e_5538,
+    0x9ef5_3260_91a1_11ad,
+    0xa270_4303_0c49_6818,
+    0xa5fe_d6a9_b151_38ea,
+    0xa9a1_5ab4_ea7c_0ef8,
+    0xad58_3eea_42a1_4ac6,
+    0xb123_f581_d2ac_258f,
+    0xb504_f333_f9de_6484,
+    0xb8fb_af47_62fb_9ee9,
+    0xbd08_a39f_580c_36be,
+    0xc12c_4cca_6670_9456,
+    0xc567_2a11_5506_dadd,
+    0xc9b9_bd86_6e2f_27a2,
+    0xce24_8c15_1f84_80e3,
+    0xd2a8_1d91_f12a_e45a,
+    0xd744_fcca_d69d_6af4,
+    0xdbfb_b797_daf2_3755,
+    0xe0cc_deec_2a94_e111,
+    0xe5b9_06e7_7c83_48a8,
+    0xeac0_c6e7_dd24_392e,
+    0xefe4_b99b_dcda_f5cb,
+    0xf525_7d15_2486_cc2c,
+    0xfa83_b2db_722a_033a,
+];
+
+/// Table cells per octave, as a power of two. Six bits make a cell narrower than an exponential bucket.
+const CELL_BITS_MIN: u32 = 6;
+/// The finest table that is built before boundaries are refused as too close together.
+const CELL_BITS_MAX: u32 = 10;
+/// How many boundaries may fall into one table cell; the look-up makes this many comparisons.
+const BOUNDS_PER_CELL: usize = 2;
+
+/// Nanoseconds in a second: the resolution of the duration grid.
+const NANOS: u64 = 1_000_000_000;
+const DURATION_MIN: u64 = 1_000;
+const DURATION_MAX: u64 = 3_600 * NANOS;
+const COUNT_MAX: u64 = 1 << 40;
+
+/// Which grid a histogram uses; on the wire `"duration"` or `"count"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GridKind {
+    /// Nanoseconds from 1 µs to 1 h; exported in seconds.
+    Duration,
+    /// Bytes, rows, items: integers from 0 to 2^40.
+    Count,
+}
+
+impl GridKind {
+    /// How many resolution units make one unit of the metric: 10^9 ns a second, or 1.
+    pub const fn per_unit(self) -> u64 {
+        match self {
+            Self::Duration => NANOS,
+            Self::Count => 1,
+        }
+    }
+
+    /// The grid of a metric with this unit: `s` is a duration, everything else a count.
+    pub fn for_unit(unit: &str) -> Self {
+        if unit == "s" { Self::Duration } else { Self::Count }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Duration => "duration",
+            Self::Count => "count",
+        }
+    }
+}
+
+/// Sorted integer boundaries with a table that finds the bucket of a value in two comparisons.
+///
+/// ```
+/// use heartline_shared::{Grid, GridKind};
+///
+/// let grid = Grid::of(GridKind::Duration);
+/// let half_a_second = 500_000_000;
+/// let bucket = grid.index(half_a_second);
+/// assert_eq!(grid.upper_bound(bucket), Some(half_a_second)); // upper-inclusive
+/// assert_eq!(grid.index(half_a_second + 1), bucket + 1);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grid {
+    kind: GridKind,
+    bounds: Box<[u64]>,
+    cell_bits: u32,
+    first_in_cell: Box<[u16]>,
+}
+
+static DURATION: LazyLock<Arc<Grid>> = LazyLock::new(|| built_in(GridKind::Duration));
+static COUNT: LazyLock<Arc<Grid>> = LazyLock::new(|| built_in(GridKind::Count));
+
+fn built_in(kind: GridKind) -> Arc<Grid> {
+    Arc::new(Grid::with_bounds(kind, &[]).expect("the built-in boundaries fit; a test builds them"))
+}
+
+impl Grid {
+    /// The built-in grid of this kind.
+    pub fn of(kind: GridKind) -> Arc<Self> {
+        Arc::clone(match kind {
+            GridKind::Duration => &DURATION,
+            GridKind::Count => &COUNT,
+        })
+    }
+
+    /// The built-in grid united with `extra` boundaries, in the grid's resolution.
+    ///
+    /// # Errors
+    /// A boundary outside the grid's range, or so close to two others (0.1 %) that no table tells them apart.
+    pub fn with_bounds(kind: GridKind, extra: &[u64]) -> Result<Self, Error> {
+        let (min, max) = match kind {
+            GridKind::Duration => (DURATION_MIN, DURATION_MAX),
+            GridKind::Count => (0, COUNT_MAX),
+        };
+        let outside = extra.iter().find(|bound| !(min..=max).contains(*bound));
+        if let Some(&boundary) = outside {
+            let reason = "it must lie from 1 µs to 1 h, or from 0 to 2^40 for counts";
+            return Err(Error::Boundary { grid: kind.name(), boundary, reason });
+        }
+        let mut bounds: Vec<u64> = exponential_bounds(kind, min, max);
+        bounds.extend(catalog::explicit_bounds(kind));
+        bounds.extend(extra);
+        bounds.extend([min, max]);
+        bounds.sort_unstable();
+        bounds.dedup();
+        let built = (CELL_BITS_MIN..=CELL_BITS_MAX).find_map(|bits| Some((bits, cells(&bounds, bits)?)));
+        let Some((cell_bits, first_in_cell)) = built else {
+            let boundary = extra.first().copied().unwrap_or_default();
+            let reason = "it lies within 0.1 % of two others; move it";
+            return Err(Error::Boundary { grid: kind.name(), boundary, reason });
+        };
+        Ok(Self { kind, bounds: bounds.into(), cell_bits, first_in_cell })
+    }
+
+    /// Which kind of grid this is.
+    pub fn kind(&self) -> GridKind {
+        self.kind
+    }
+
+    /// The boundaries, ascending, in the grid's resolution.
+    pub fn bounds(&self) -> &[u64] {
+        &self.bounds
+    }
+
+    /// How many buckets there are: one more than boundaries.
+    pub fn len(&self) -> usize {
+        self.bounds.len() + 1
+    }
+
+    /// A grid always has buckets.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The bucket of `value`, in the grid's resolution: a table look-up and two comparisons, no float.
+    #[inline]
+    pub fn index(&self, value: u64) -> usize {
+        let last = self.bounds.len() - 1;
+        if value > self.bounds[last] {
+            return self.bounds.len();
+        }
+        let first = usize::from(self.first_in_cell[cell(value, self.cell_bits)]);
+        let past_first = usize::from(value > self.bounds[first]);
+        let past_second = usize::from(value > self.bounds[(first + 1).min(last)]);
+        first + past_first + past_second
+    }
+
+    /// The upper bound of a bucket, inclusive; `None` for the last one, which has none.
+    pub fn upper_bound(&self, bucket: usize) -> Option<u64> {
+        self.bounds.get(bucket).copied()
+    }
+
+    /// The lower bound of a bucket, exclusive; 0 for the first one.
+    pub fn lower_bound(&self, bucket: usize) -> u64 {
+        bucket.checked_sub(1).and_then(|below| self.bounds.get(below)).copied().unwrap_or(0)
+    }
+
+    /// The bucket whose upper bound is exactly `bound` (in the unit of the metric), if there is one.
+    ///
+    /// A threshold is exact in every export only where this is `Some`.
+    pub fn boundary(&self, bound: f64) -> Option<usize> {
+        self.bounds.binary_search(&self.resolution(bound)?).ok()
+    }
+
+    /// `value`, in the unit of the metric, as an integer of the grid's resolution; `None` when negative or not finite.
+    pub fn resolution(&self, value: f64) -> Option<u64> {
+        let scaled = (value * self.kind.per_unit() as f64).round();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
+        (scaled.is_finite() && (0.0..1.8e19).contains(&scaled)).then_some(scaled as u64)
+    }
+}
+
+/// Boundaries `2^(k/per_octave)` of the metric's unit that lie from `min` to `max`.
+fn exponential_bounds(kind: GridKind, min: u64, max: u64) -> Vec<u64> {
+    let step = match kind {
+        GridKind::Duration => 1, // scale 5: 32 an octave
+        GridKind::Count => 4,    // scale 3: 8 an octave
+    };
+    let octaves = -64_i32..64;
+    let bound = |octave: i32, root: &u64| {
+        let scaled = u128::from(*root) * u128::from(kind.per_unit());
+        let shift = 63 - octave;
+        u64::try_from(scaled.checked_shr(u32::try_from(shift).ok()?).unwrap_or(0)).ok()
+    };
+    octaves
+        .flat_map(|octave| ROOTS.iter().step_by(step).filter_map(move |root| bound(octave, root)))
+        .filter(|bound| (min..=max).contains(bound))
+        .collect()
+}
+
+/// The table cell of `value`: its leading `bits + 1` bits, linear below `2^bits`.
+#[inline]
+const fn cell(value: u64, bits: u32) -> usize {
+    if value < (1 << bits) {
+        #[expect(clippy::cast_possible_truncation, reason = "below 2^10")]
+        return value as usize;
+    }
+    let octave = value.ilog2();
+    let mantissa = (value >> (octave - bits)) & ((1 << bits) - 1);
+    #[expect(clippy::cast_possible_truncation, reason = "at most 64 octaves of 2^10 cells")]
+    let index = (((octave - bits + 1) as u64) << bits | mantissa) as usize;
+    index
+}
+
+/// For each cell the first boundary that is not below it, or `None` when a cell holds more than the look-up compares.
+fn cells(bounds: &[u64], bits: u32) -> Option<Box<[u16]>> {
+    let last = *bounds.last()?;
+    let mut first_in_cell: Vec<u16> = Vec::with_capacity(cell(last, bits) + 1);
+    let mut at = 0;
+    while at < bounds.len() {
+        let end = (at + BOUNDS_PER_CELL + 1).min(bounds.len());
+        let crowd = bounds[at..end].iter().filter(|&&bound| cell(bound, bits) == cell(bounds[at], bits)).count();
+        if crowd > BOUNDS_PER_CELL {
+            return None;
+        }
+        first_in_cell.resize(cell(bounds[at], bits) + 1, u16::try_from(at).ok()?);
+        at += crowd;
+    }
+    Some(first_in_cell.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn linear_index(grid: &Grid, value: u64) -> usize {
+        grid.bounds().iter().take_while(|&&bound| bound < value).count()
+    }
+
+    #[test]
+    fn duration_grid_spans_one_microsecond_to_one_hour() {
+        let grid = Grid::of(GridKind::Duration);
+        assert_eq!(grid.bounds().first(), Some(&1_000));
+        assert_eq!(grid.bounds().last(), Some(&3_600_000_000_000));
+        assert!(grid.bounds().is_sorted_by(|a, b| a < b));
+        assert!((1_016..1_080).contains(&grid.len()), "{}", grid.len());
+    }
+
+    #[test]
+    fn every_catalogued_boundary_is_a_boundary_of_the_grid() {
+        for metric in catalog::METRICS {
+            let grid = Grid::of(GridKind::for_unit(metric.unit));
+            for &bound in metric.boundaries {
+                assert!(grid.boundary(bound).is_some(), "{} le {bound}", metric.name);
+            }
+        }
+    }
+
+    #[test]
+    fn both_neighbours_of_every_boundary_land_on_their_own_side() {
+        for kind in [GridKind::Duration, GridKind::Count] {
+            let grid = Grid::of(kind);
+            for (bucket, &bound) in grid.bounds().iter().enumerate() {
+                assert_eq!(grid.index(bound), bucket, "at {bound}");
+                assert_eq!(grid.index(bound + 1), bucket + 1, "above {bound}");
+            }
+            assert_eq!(grid.index(0), 0);
+            assert_eq!(grid.index(u64::MAX), grid.bounds().len());
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_at_most_two_point_two_percent_wide() {
+        let grid = Grid::of(GridKind::Duration);
+        for pair in grid.bounds().windows(2) {
+            let ratio = pair[1] as f64 / pair[0] as f64;
+            assert!(ratio < 1.023, "{pair:?} is {ratio}");
+        }
+    }
+
+    #[test]
+    fn a_boundary_of_the_service_becomes_exact() {
+        let grid = Grid::with_bounds(GridKind::Duration, &[123_456_789]).unwrap();
+        assert_eq!(grid.upper_bound(grid.index(123_456_789)), Some(123_456_789));
+    }
+
+    #[test]
+    fn a_boundary_out_of_range_says_what_would_fit() {
+        let error = Grid::with_bounds(GridKind::Duration, &[999]).unwrap_err();
+        assert!(error.to_string().contains("from 1 µs to 1 h"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_finds_the_bucket_that_a_scan_finds(value in 0_u64..4_000_000_000_000, extra in 1_000_u64..1_000_000_000) {
+            let plain = Grid::of(GridKind::Duration);
+            prop_assert_eq!(plain.index(value), linear_index(&plain, value));
+            if let Ok(grid) = Grid::with_bounds(GridKind::Duration, &[extra]) {
+                prop_assert_eq!(grid.index(value), linear_index(&grid, value));
+            }
+            let count = Grid::of(GridKind::Count);
+            prop_assert_eq!(count.index(value), linear_index(&count, value));
+        }
+    }
+}

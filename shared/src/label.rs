@@ -1,0 +1,146 @@
+//! The attributes of one series: names with values, sorted, unique; where they came from is not known here.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// An attribute name in OpenTelemetry form, such as `http.route`.
+pub type LabelName = Cow<'static, str>;
+
+/// Attributes of one series, sorted by name. A name occurs once; setting it again replaces its value.
+///
+/// On the wire a JSON object of strings. Empty means a series without attributes.
+///
+/// ```
+/// use heartline_shared::Labels;
+///
+/// let labels = Labels::from_pairs([("http.route", "/cart"), ("http.request.method", "GET")]);
+/// assert_eq!(labels.value("http.route"), Some("/cart"));
+/// assert_eq!(labels.value("url.scheme"), None);
+/// assert_eq!(labels.to_string(), r#"{http.request.method="GET", http.route="/cart"}"#);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels(Vec<(LabelName, String)>);
+
+impl Labels {
+    /// A series without attributes.
+    pub const fn empty() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Labels from pairs in any order.
+    pub fn from_pairs<N: Into<LabelName>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut labels = Self::empty();
+        for (name, value) in pairs {
+            labels.set(name, value);
+        }
+        labels
+    }
+
+    /// The value of `name`, if the series has it.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let at = self.0.binary_search_by(|(have, _)| have.as_ref().cmp(name)).ok()?;
+        self.0.get(at).map(|(_, value)| value.as_str())
+    }
+
+    /// Sets `name` to `value`, replacing what was there.
+    pub fn set(&mut self, name: impl Into<LabelName>, value: impl Into<String>) {
+        let (name, value) = (name.into(), value.into());
+        match self.0.binary_search_by(|(have, _)| have.cmp(&name)) {
+            Ok(at) => self.0[at].1 = value,
+            Err(at) => self.0.insert(at, (name, value)),
+        }
+    }
+
+    /// The same labels with `name` set to `value`.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<LabelName>, value: impl Into<String>) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// Names and values, sorted by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
+    }
+
+    /// How many attributes there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (at, (name, value)) in self.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{name}={value:?}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl Serialize for Labels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in self.iter() {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(LabelsVisitor)
+    }
+}
+
+struct LabelsVisitor;
+
+impl<'de> Visitor<'de> for LabelsVisitor {
+    type Value = Labels;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of attribute names and string values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+        let mut labels = Labels::empty();
+        while let Some((name, value)) = map.next_entry::<String, String>()? {
+            if labels.value(&name).is_some() {
+                return Err(serde::de::Error::custom(format!("attribute {name:?} occurs twice")));
+            }
+            labels.set(name, value);
+        }
+        Ok(labels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_the_wire_in_name_order() {
+        let labels = Labels::from_pairs([("b", "2"), ("a", "1")]);
+        let wire = serde_json::to_string(&labels).unwrap();
+        assert_eq!(wire, r#"{"a":"1","b":"2"}"#);
+        assert_eq!(serde_json::from_str::<Labels>(&wire).unwrap(), labels);
+    }
+
+    #[test]
+    fn refuses_an_attribute_that_occurs_twice() {
+        let error = serde_json::from_str::<Labels>(r#"{"a":"1","a":"2"}"#).unwrap_err();
+        assert!(error.to_string().contains("occurs twice"), "{error}");
+    }
+}
