@@ -1,1 +1,47 @@
-//! heartline.
+//! The heartline agent: a library that Rust services link, which records what an on-call engineer needs to know.
+//!
+//! ```
+//! # fn main() -> Result<(), heartline::Error> {
+//! use std::time::Duration;
+//!
+//! let agent = heartline::Agent::builder("shop").listen("127.0.0.1:0").start()?;
+//!
+//! let cart = agent.route("GET", "/carts/{id}");
+//! let request = cart.start();
+//! request.finish(200);
+//!
+//! println!("curl http://{}/metrics", agent.local_addr().expect("it listens"));
+//! agent.shutdown(Duration::from_secs(1))?;
+//! # Ok(()) }
+//! ```
+//!
+//! The agent runs on a thread of its own. Recording takes no lock, makes no system call and allocates nothing once a
+//! series exists. It installs no signal handler, panic hook, allocator or subscriber unless told to.
+//!
+//! # Layers, lowest first
+//! `clock`, `config`, `error`; `instruments` (the hot path); `registry` (who owns the instruments); `signals` (what the
+//! product is about); `heap` and `process` (what is sampled); `integrations` (one file, one feature, one crate);
+//! `snapshot` (everything as one value); `exporters` and `server` (the value as bytes); `agent` (wires them).
+
+mod agent;
+mod clock;
+mod config;
+mod error;
+pub mod instruments;
+pub mod integrations;
+mod registry;
+mod signals;
+mod snapshot;
+
+pub use agent::{Agent, AgentBuilder};
+pub use config::{
+    COLLECT_INTERVAL, DEFAULT_LEAK_PATIENCE, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET, DEFAULT_SERIES_LIMIT,
+    DEFAULT_SLOW_QUERY, LABEL_VALUE_BYTES_MAX, TOKEN_BYTES_MIN,
+};
+pub use error::Error;
+pub use heartline_shared::snapshot::{CheckStatus, Criticality, Leak, Trend};
+pub use heartline_shared::{Labels, Snapshot, UnixMillis};
+pub use signals::{
+    Breaker, BreakerState, Cache, CacheOperation, CacheStatus, Check, Eviction, JobGuard, Pool, PoolStatus, Query,
+    QueryError, QueryGuard, Queue, QueueStatus, RequestGuard, Route, WaitGuard,
+};

@@ -1,0 +1,202 @@
+//! The agent as the service holds it: wires the layers, and is the only file that knows them all.
+
+mod builder;
+mod core;
+mod thread;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heartline_shared::{Labels, Snapshot};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+pub use self::builder::AgentBuilder;
+use self::core::{Core, Stage};
+use self::thread::AgentThread;
+use crate::config::Config;
+use crate::error::Error;
+use crate::instruments::{Counter, Gauge, Histogram};
+use crate::registry::Room;
+use crate::signals::{
+    Breaker, Cache, CacheStatus, Check, Overall, Pool, PoolStatus, Probe, Query, Queue, QueueStatus, Route,
+};
+use crate::snapshot::{Families, Tick};
+
+/// A running agent; clones are the same agent. It stops when the last clone is dropped, or at
+/// [`shutdown`](Self::shutdown).
+///
+/// Handles that it gives out stay valid after that: they record into series that nobody reads any more.
+#[derive(Debug, Clone)]
+pub struct Agent(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    core: Arc<Core>,
+    thread: AgentThread,
+    address: Arc<Mutex<Option<SocketAddr>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.thread.stop();
+    }
+}
+
+impl Agent {
+    /// Settings of an agent for the service of this name: the label `job`.
+    pub fn builder(service: impl Into<String>) -> AgentBuilder {
+        AgentBuilder::new(service.into())
+    }
+
+    pub(crate) fn start(config: Config) -> Result<Self, Error> {
+        let listen = config.listen_address()?;
+        let core = Arc::new(Core::new(config, Tick::now()));
+        let address = Arc::default();
+        let thread = AgentThread::start(Arc::clone(&core), listen)?;
+        let agent = Self(Arc::new(Inner { core, thread, address }));
+        if let Ok(runtime) = Handle::try_current() {
+            agent.watch_runtime(&runtime);
+        }
+        Ok(agent)
+    }
+
+    /// Where the endpoint listens; `None` while it does not.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        *self.0.address.lock()
+    }
+
+    /// Everything the agent knows now. Values that are collected rather than recorded are at most about a second old.
+    pub fn snapshot(&self) -> Snapshot {
+        self.core().snapshot(Tick::now())
+    }
+
+    /// Stops the agent and waits for it. A second call waits again.
+    ///
+    /// # Errors
+    /// [`Error::Shutdown`] when it has not stopped after `timeout`.
+    pub fn shutdown(&self, timeout: Duration) -> Result<(), Error> {
+        self.0.thread.stop();
+        self.0.thread.wait(timeout)
+    }
+
+    /// A counter of the service's own, or of the catalogue. Labels may come from outside: see
+    /// [`AgentBuilder::series_limit`]. A name that is another kind of metric gives a handle whose records are dropped,
+    /// counted in `heartline.dropped`.
+    pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Counter {
+        self.core().registry.counter(name, owned(labels), Room::Shared)
+    }
+
+    /// A gauge; as [`counter`](Self::counter).
+    pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Gauge {
+        self.core().registry.gauge(name, owned(labels), Room::Shared)
+    }
+
+    /// A histogram; as [`counter`](Self::counter). Its unit is `s` unless [`describe`](Self::describe) said otherwise.
+    pub fn histogram(&self, name: &str, labels: &[(&str, &str)]) -> Histogram {
+        self.core().registry.histogram(name, owned(labels), Room::Shared)
+    }
+
+    /// Unit and help of a metric of the service's own, before its first series is made. Units are UCUM, as in
+    /// OpenTelemetry: `s`, `By`, `1`, `{order}`.
+    pub fn describe(&self, name: &str, unit: &str, help: &str) {
+        self.core().registry.describe(name, unit, help);
+    }
+
+    /// The requests of one route, with its template: `/carts/{id}`.
+    pub fn route(&self, method: &str, route: &str) -> Route {
+        Route::new(&self.core().registry, method, Some(route))
+    }
+
+    /// The requests of one method that no route matched; their paths are never labels.
+    pub fn unmatched(&self, method: &str) -> Route {
+        Route::new(&self.core().registry, method, None)
+    }
+
+    /// The queries of one summary: `agent.query("postgresql", "SELECT carts")`.
+    pub fn query(&self, system: &str, summary: &str) -> Query {
+        let config = &self.core().config;
+        let options = crate::signals::QueryOptions { slow: config.slow_query, returned_rows: config.returned_rows };
+        Query::new(&self.core().registry, options, system, summary)
+    }
+
+    /// A connection pool. The probe is asked about once a second on the agent's thread; it must not block.
+    pub fn pool(&self, name: &str, probe: impl Fn() -> PoolStatus + Send + 'static) -> Pool {
+        let pool = Pool::new(&self.core().registry, name);
+        let read = pool.clone();
+        self.probe(format!("pool {name}"), move |into, _| read.read(probe(), into));
+        pool
+    }
+
+    /// One tier of a cache: `agent.cache("products", "l1")`.
+    pub fn cache(&self, name: &str, tier: &str) -> Cache {
+        Cache::new(&self.core().registry, name, tier)
+    }
+
+    /// Asks about once a second what `cache` holds. The probe must not block.
+    pub fn watch_cache(&self, cache: &Cache, probe: impl Fn() -> CacheStatus + Send + 'static) {
+        let read = cache.clone();
+        self.probe(format!("cache {}", cache.title()), move |into, _| read.read(probe(), into));
+    }
+
+    /// A job queue. Without [`watch_queue`](Self::watch_queue), what waits and runs is counted from its guards.
+    pub fn queue(&self, name: &str) -> Queue {
+        let queue = Queue::new(&self.core().registry, name);
+        let read = queue.clone();
+        self.probe(format!("queue {name}"), move |into, _| read.read_own(into));
+        queue
+    }
+
+    /// Asks about once a second how many jobs are in each state. The probe must not block: a count that needs a query
+    /// is kept in an atomic by a task of the service.
+    pub fn watch_queue(&self, queue: &Queue, probe: impl Fn() -> QueueStatus + Send + 'static) {
+        queue.set_probed();
+        let read = queue.clone();
+        self.probe(format!("queue {}", queue.name()), move |into, _| read.read(probe(), into));
+    }
+
+    /// A circuit breaker.
+    pub fn breaker(&self, name: &str) -> Breaker {
+        let breaker = Breaker::new(&self.core().registry, name);
+        let read = breaker.clone();
+        self.probe(format!("breaker {name}"), move |into, _| read.read(into));
+        breaker
+    }
+
+    /// Runs `check` about once a second, on the tokio runtime that this is called in, else on the agent's own. A check
+    /// that takes two seconds, or panics, has failed.
+    pub fn health_check<F: Future<Output = Check> + Send + 'static>(
+        &self,
+        name: &str,
+        criticality: crate::Criticality,
+        check: impl Fn() -> F + Send + Sync + 'static,
+    ) {
+        let runtime = Handle::try_current().unwrap_or_else(|_| self.0.thread.runtime().clone());
+        let boxed = move || -> crate::signals::CheckFuture { Box::pin(check()) };
+        self.core().health.register(&self.core().registry, &runtime, (name, criticality), boxed);
+    }
+
+    /// Whether no critical check fails.
+    pub fn is_healthy(&self) -> bool {
+        self.core().health.overall(Tick::now()) != Overall::Unhealthy
+    }
+
+    /// Observes a tokio runtime beside the one that the agent was started in.
+    pub fn watch_runtime(&self, runtime: &Handle) {
+        let _ = runtime;
+    }
+
+    fn probe(&self, name: String, ask: impl FnMut(&mut Families, Tick) + Send + 'static) {
+        let failures = self.core().callback_failures(&name);
+        self.core().add_collector(Stage::Probes, Probe::new(name, failures, ask));
+    }
+
+    fn core(&self) -> &Core {
+        &self.0.core
+    }
+}
+
+fn owned(labels: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(labels.iter().map(|(name, value)| ((*name).to_owned(), *value)))
+}

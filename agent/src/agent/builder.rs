@@ -1,0 +1,115 @@
+//! What a service says about itself before its agent starts; nothing is started until `start`.
+
+use std::time::Duration;
+
+use super::Agent;
+use crate::config::Config;
+use crate::error::Error;
+
+/// Settings of an agent; see each method for its default.
+#[derive(Debug, Clone)]
+#[must_use = "nothing runs until `start`"]
+pub struct AgentBuilder(Config);
+
+impl AgentBuilder {
+    pub(crate) fn new(service: String) -> Self {
+        Self(Config::new(service))
+    }
+
+    /// Where the endpoint listens. Default [`DEFAULT_LISTEN`](crate::DEFAULT_LISTEN). Port 0 takes a free one; see
+    /// [`Agent::local_addr`]. An address off this machine needs a read token and
+    /// [`insecure_remote`](Self::insecure_remote), or the agent does not listen.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.0.listen = Some(address.into());
+        self
+    }
+
+    /// Does not listen at all: the service reads [`Agent::snapshot`] itself.
+    pub fn without_listener(mut self) -> Self {
+        self.0.listen = None;
+        self
+    }
+
+    /// Allows listening off this machine without TLS, for networks that are encrypted or trusted otherwise. Default: not
+    /// allowed. A read token is needed all the same.
+    pub fn insecure_remote(mut self, allowed: bool) -> Self {
+        self.0.insecure_remote = allowed;
+        self
+    }
+
+    /// Distinguishes this replica, stable over restarts: the label `instance`. Default: the host's name.
+    pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
+        self.0.instance_id = instance_id.into();
+        self
+    }
+
+    /// The version of the service. Default: not said.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.0.version = Some(version.into());
+        self
+    }
+
+    /// What readers must send as `Authorization: Bearer`; at least 32 bytes. Default: no token, loopback only.
+    pub fn read_token(mut self, token: impl Into<String>) -> Self {
+        self.0.read_token = Some(Config::secret(token.into()));
+        self
+    }
+
+    /// What callers of actions must send; at least 32 bytes. Default: actions are off.
+    pub fn admin_token(mut self, token: impl Into<String>) -> Self {
+        self.0.admin_token = Some(Config::secret(token.into()));
+        self
+    }
+
+    /// Series that names from outside may create in one metric. Default
+    /// [`DEFAULT_SERIES_LIMIT`](crate::DEFAULT_SERIES_LIMIT). Further ones are added up in a series labelled
+    /// `otel.metric.overflow="true"`. Routes, queries, pools, caches and queues that the service names have room of
+    /// their own.
+    pub fn series_limit(mut self, series: usize) -> Self {
+        self.0.series_limit = series;
+        self
+    }
+
+    /// Bytes that the agent may keep. Default [`DEFAULT_MEMORY_BUDGET`](crate::DEFAULT_MEMORY_BUDGET). When it is used up,
+    /// new series go to overflow.
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.0.memory_budget = bytes;
+        self
+    }
+
+    /// Bytes of memory this service may use. Default: the limit of its cgroup, else the machine's memory.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.0.memory_limit = Some(bytes);
+        self
+    }
+
+    /// A query that takes longer is counted as slow. Default [`DEFAULT_SLOW_QUERY`](crate::DEFAULT_SLOW_QUERY).
+    pub fn slow_query(mut self, threshold: Duration) -> Self {
+        self.0.slow_query = threshold;
+        self
+    }
+
+    /// Also records how many rows each query returned, one more histogram a query. Default: off.
+    pub fn returned_rows(mut self, recorded: bool) -> Self {
+        self.0.returned_rows = recorded;
+        self
+    }
+
+    /// How long the memory floor must grow before a leak is suspected. Default
+    /// [`DEFAULT_LEAK_PATIENCE`](crate::DEFAULT_LEAK_PATIENCE); shorter finds leaks sooner and takes more warm-ups for one.
+    pub fn leak_patience(mut self, patience: Duration) -> Self {
+        self.0.leak_patience = patience;
+        self
+    }
+
+    /// Starts the agent on a thread of its own and waits until it listens, at most two seconds. A port that is taken
+    /// stops nothing: it is tried again in the background, and [`Agent::local_addr`] is `None` until then. Inside a tokio
+    /// runtime, that runtime is observed.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for settings that cannot work, [`Error::Thread`] when the thread cannot be started.
+    pub fn start(self) -> Result<Agent, Error> {
+        self.0.validate()?;
+        Agent::start(self.0)
+    }
+}

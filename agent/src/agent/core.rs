@@ -1,0 +1,145 @@
+//! What the handles of an agent and its thread share: registry, collectors, checks, and the newest collected values.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use heartline_shared::snapshot::{Leak, SCHEMA_VERSION};
+use heartline_shared::{Labels, Snapshot};
+use parking_lot::Mutex;
+
+use crate::config::Config;
+use crate::registry::Registry;
+use crate::signals::HealthChecks;
+use crate::snapshot::{Collector, Families, Tick};
+
+/// Called with the agent's own figures about the heap when the leak verdict changes.
+pub(crate) type HeapCallback = Box<dyn Fn(&Snapshot) + Send>;
+
+/// The state of an agent.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) health: HealthChecks,
+    /// Probes of the service, then the process, then the heap, which reads what the others added.
+    stages: [Mutex<Vec<Box<dyn Collector>>>; 3],
+    collected: Mutex<Arc<Families>>,
+    heap_callbacks: Mutex<Vec<HeapCallback>>,
+    started: Tick,
+    seq: AtomicU64,
+}
+
+/// When in a round of collecting a collector runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stage {
+    Probes,
+    Process,
+    Heap,
+}
+
+impl Core {
+    pub(crate) fn new(config: Config, started: Tick) -> Self {
+        let registry = Arc::new(Registry::new(config.series_limit, config.memory_budget));
+        Self {
+            registry,
+            config,
+            health: HealthChecks::default(),
+            stages: Default::default(),
+            collected: Mutex::default(),
+            heap_callbacks: Mutex::default(),
+            started,
+            seq: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn add_collector(&self, stage: Stage, collector: impl Collector + 'static) {
+        self.stages[stage as usize].lock().push(Box::new(collector));
+    }
+
+    pub(crate) fn on_heap_alert(&self, callback: HeapCallback) {
+        self.heap_callbacks.lock().push(callback);
+    }
+
+    /// Asks every collector. Only the agent's thread calls this, so a slow one delays nobody else.
+    pub(crate) fn collect(&self, now: Tick) {
+        let mut families = Families::default();
+        for stage in &self.stages {
+            // a collector may register further ones, so the list is not locked while it runs
+            let mut collectors = std::mem::take(&mut *stage.lock());
+            for collector in &mut collectors {
+                collector.collect(&mut families, now);
+            }
+            let mut list = stage.lock();
+            collectors.append(&mut list);
+            *list = collectors;
+        }
+        let held = self.registry.bytes();
+        families.integer("heartline.agent.memory", Labels::empty(), held as u64);
+        let leak = |families: &Families| families.heap.as_ref().map_or(Leak::None, |heap| heap.leak);
+        let (before, after) = {
+            let mut collected = self.collected.lock();
+            let before = leak(&collected);
+            let after = leak(&families);
+            *collected = Arc::new(families);
+            (before, after)
+        };
+        if before != after && (before == Leak::Suspected || after == Leak::Suspected) {
+            self.tell_heap_callbacks(now);
+        }
+    }
+
+    fn tell_heap_callbacks(&self, now: Tick) {
+        let callbacks = std::mem::take(&mut *self.heap_callbacks.lock());
+        let snapshot = self.snapshot(now);
+        for callback in &callbacks {
+            let call = std::panic::AssertUnwindSafe(|| callback(&snapshot));
+            if std::panic::catch_unwind(call).is_err() {
+                self.callback_failures("heap alert").increment();
+                tracing::warn!("a heap alert callback of the service panicked");
+            }
+        }
+        let mut list = self.heap_callbacks.lock();
+        let added = std::mem::replace(&mut *list, callbacks);
+        list.extend(added);
+    }
+
+    /// Counts the failures of one callback of the service.
+    pub(crate) fn callback_failures(&self, callback: &str) -> crate::instruments::Counter {
+        let labels = Labels::from_pairs([("callback", callback)]);
+        self.registry.counter("heartline.callback.failures", labels, crate::registry::Room::Reserved)
+    }
+
+    /// Everything known now: recorded values of this moment, collected ones of the newest round.
+    pub(crate) fn snapshot(&self, now: Tick) -> Snapshot {
+        let mut families = Families::clone(&Arc::clone(&*self.collected.lock()));
+        self.registry.read(&mut families);
+        self.health.read(&mut families, now);
+        let (heap, checks) = (families.heap.take(), std::mem::take(&mut families.checks));
+        Snapshot {
+            schema_version: SCHEMA_VERSION,
+            service: self.config.service.clone(),
+            version: self.config.version.clone(),
+            instance_id: self.config.instance_id.clone(),
+            started_at: self.started.wall.to_string(),
+            started_at_ms: self.started.wall,
+            timestamp: now.wall.to_string(),
+            ts_ms: now.wall,
+            seq: self.seq.fetch_add(1, Ordering::Relaxed) + 1,
+            uptime_seconds: self.uptime(now).as_secs_f64(),
+            extra_boundaries: std::collections::BTreeMap::new(),
+            metrics: families.into_sorted(),
+            heap,
+            checks,
+        }
+    }
+
+    /// Time since the agent started, suspend included.
+    pub(crate) fn uptime(&self, now: Tick) -> std::time::Duration {
+        now.mono.saturating_sub(self.started.mono)
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("config", &self.config).finish_non_exhaustive()
+    }
+}

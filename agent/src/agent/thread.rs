@@ -1,0 +1,98 @@
+//! The agent's own thread: one runtime that collects at intervals and serves the endpoint, apart from the host's.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::core::Core;
+use crate::config::{COLLECT_INTERVAL, LISTEN_WAIT};
+use crate::error::Error;
+use crate::snapshot::Tick;
+
+/// The running thread, seen from the host.
+#[derive(Debug)]
+pub(crate) struct AgentThread {
+    runtime: Handle,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    ended: Arc<Ended>,
+}
+
+#[derive(Debug, Default)]
+struct Ended {
+    ended: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// Says that the thread ended, also when it panicked.
+struct SayEnded(Arc<Ended>);
+
+impl Drop for SayEnded {
+    fn drop(&mut self) {
+        *self.0.ended.lock() = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl AgentThread {
+    /// Starts the thread and waits until the listener has its address or was refused it, at most [`LISTEN_WAIT`].
+    pub(crate) fn start(core: Arc<Core>, listen: Option<SocketAddr>) -> Result<Self, Error> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let (ready, readiness) = mpsc::sync_channel(1);
+        let ended = Arc::new(Ended::default());
+        let say_ended = SayEnded(Arc::clone(&ended));
+        let run = move || {
+            let _say_ended = say_ended;
+            runtime.block_on(work(core, listen, ready, stopped));
+            runtime.shutdown_background();
+        };
+        std::thread::Builder::new().name("heartline-agent".to_owned()).spawn(run).map_err(Error::Thread)?;
+        // whether it came in time makes no difference: the listener is tried again in the background
+        let _ = readiness.recv_timeout(LISTEN_WAIT);
+        Ok(Self { runtime: handle, stop: Mutex::new(Some(stop)), ended })
+    }
+
+    /// The agent's own runtime, for what must not run on the host's.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Asks the thread to end; it does so soon.
+    pub(crate) fn stop(&self) {
+        if let Some(stop) = self.stop.lock().take() {
+            let _ = stop.send(()); // a thread that ended already needs no telling
+        }
+    }
+
+    /// Waits until the thread has ended.
+    pub(crate) fn wait(&self, timeout: Duration) -> Result<(), Error> {
+        let mut ended = self.ended.ended.lock();
+        self.ended.changed.wait_while_for(&mut ended, |ended| !*ended, timeout);
+        if *ended { Ok(()) } else { Err(Error::Shutdown(timeout)) }
+    }
+}
+
+async fn work(
+    core: Arc<Core>,
+    listen: Option<SocketAddr>,
+    ready: mpsc::SyncSender<()>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    core.collect(Tick::now());
+    let _ = listen;
+    let _ = ready.try_send(());
+    let mut rounds = interval(COLLECT_INTERVAL);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => core.collect(Tick::now()),
+            _ = &mut stopped => return,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The only place that reads a clock: the cycle counter for durations, the boot-time clock for uptime and timers,
+//! the wall clock for timestamps.
+#![expect(clippy::disallowed_methods, reason = "this is the module that the other modules are sent to")]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use heartline_shared::UnixMillis;
+
+/// A reading of the cycle counter, for durations of requests and queries. Costs one `rdtsc` where the counter is
+/// invariant and one `clock_gettime` elsewhere (see the crate quanta).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp(quanta::Instant);
+
+impl Stamp {
+    /// Now.
+    #[inline]
+    pub(crate) fn now() -> Self {
+        Self(quanta::Instant::now())
+    }
+
+    /// Nanoseconds from `self` to `later`; 0 if a core's counter lags behind.
+    #[inline]
+    pub(crate) fn nanos_until(self, later: Self) -> u64 {
+        u64::try_from(later.0.saturating_duration_since(self.0).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Nanoseconds since `self`.
+    #[inline]
+    pub(crate) fn elapsed_nanos(self) -> u64 {
+        self.nanos_until(Self::now())
+    }
+
+    /// Time since `self`.
+    pub(crate) fn elapsed(self) -> Duration {
+        Duration::from_nanos(self.elapsed_nanos())
+    }
+}
+
+/// A point on both time lines: what collectors get instead of a clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Tick {
+    /// Time since the machine booted, suspend included; never steps.
+    pub(crate) mono: Duration,
+    /// Wall time; may step.
+    pub(crate) wall: UnixMillis,
+}
+
+impl Tick {
+    /// Now.
+    pub(crate) fn now() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = UnixMillis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
+        Self { mono: since_boot(), wall }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn since_boot() -> Duration {
+    duration(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn since_boot() -> Duration {
+    duration(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
+}
+
+fn duration(time: rustix::time::Timespec) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_that_lags_behind_gives_zero_and_not_a_panic() {
+        let earlier = Stamp::now();
+        let later = Stamp::now();
+        assert_eq!(later.nanos_until(earlier), 0);
+    }
+
+    #[test]
+    fn the_boot_time_clock_moves_forward() {
+        let (first, second) = (Tick::now(), Tick::now());
+        assert!(second.mono >= first.mono && first.wall.0 > 1_700_000_000_000);
+    }
+}

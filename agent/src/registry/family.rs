@@ -1,0 +1,172 @@
+//! One metric and its series, of the one kind that it has.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use heartline_shared::Labels;
+use heartline_shared::catalog::{self, Kind};
+use heartline_shared::snapshot::{HistogramSeries, NumberSeries};
+
+use super::{AppendMap, Registry, Room, sanitised};
+use crate::instruments::{Counter, Gauge, Histogram, InFlight};
+use crate::snapshot::Families;
+
+/// Marks the series that takes what the limit refused; OpenTelemetry's name for it.
+const OVERFLOW: (&str, &str) = ("otel.metric.overflow", "true");
+
+/// A metric with its series.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    pub(crate) kind: Kind,
+    pub(crate) unit: Cow<'static, str>,
+    help: Option<String>,
+    series: Instruments,
+}
+
+/// The series of a metric by kind. An up-down counter is a gauge the service sets, or the number of guards; both may
+/// have series in one metric.
+#[derive(Debug)]
+enum Instruments {
+    Counters(Series<Counter>),
+    Gauges(Series<Gauge>),
+    UpDown { set: Series<Gauge>, guards: Series<InFlight> },
+    Histograms(Series<Histogram>),
+}
+
+/// Series by labels.
+#[derive(Debug)]
+pub(crate) struct Series<T> {
+    by_labels: AppendMap<Labels, T>,
+    shared: AtomicUsize,
+    overflow: OnceLock<T>,
+    refused: Counter,
+}
+
+impl Owned {
+    pub(crate) fn new(kind: Kind, unit: Cow<'static, str>, help: Option<String>) -> Self {
+        let series = match kind {
+            Kind::Counter => Instruments::Counters(Series::new()),
+            Kind::Gauge => Instruments::Gauges(Series::new()),
+            Kind::UpDownCounter => Instruments::UpDown { set: Series::new(), guards: Series::new() },
+            Kind::Histogram => Instruments::Histograms(Series::new()),
+        };
+        Self { kind, unit, help, series }
+    }
+
+    pub(crate) fn counters(&self) -> Option<&Series<Counter>> {
+        if let Instruments::Counters(series) = &self.series { Some(series) } else { None }
+    }
+
+    pub(crate) fn gauges(&self) -> Option<&Series<Gauge>> {
+        match &self.series {
+            Instruments::Gauges(series) | Instruments::UpDown { set: series, .. } => Some(series),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> Option<&Series<InFlight>> {
+        if let Instruments::UpDown { guards, .. } = &self.series { Some(guards) } else { None }
+    }
+
+    pub(crate) fn histograms(&self) -> Option<&Series<Histogram>> {
+        if let Instruments::Histograms(series) = &self.series { Some(series) } else { None }
+    }
+
+    /// How many series there are, the overflow series included.
+    pub(crate) fn len(&self) -> usize {
+        match &self.series {
+            Instruments::Counters(series) => series.len(),
+            Instruments::Gauges(series) => series.len(),
+            Instruments::UpDown { set, guards } => set.len() + guards.len(),
+            Instruments::Histograms(series) => series.len(),
+        }
+    }
+
+    /// How many look-ups ended in the overflow series.
+    pub(crate) fn refused(&self) -> u64 {
+        match &self.series {
+            Instruments::Counters(series) => series.refused.value(),
+            Instruments::Gauges(series) => series.refused.value(),
+            Instruments::UpDown { set, guards } => set.refused.value() + guards.refused.value(),
+            Instruments::Histograms(series) => series.refused.value(),
+        }
+    }
+
+    /// Adds the series to a snapshot; returns how many histogram values they hold.
+    pub(crate) fn read(&self, name: &str, into: &mut Families) -> u64 {
+        let name = catalog::find(name).map_or_else(|| Cow::Owned(name.to_owned()), |metric| Cow::Borrowed(metric.name));
+        let family = into.family(name, self.kind, self.unit.clone());
+        family.help = self.help.clone().map(Cow::Owned);
+        match &self.series {
+            Instruments::Counters(series) => family.numbers.extend(series.numbers(|counter| counter.value() as f64)),
+            Instruments::Gauges(series) => family.numbers.extend(series.numbers(Gauge::value)),
+            Instruments::UpDown { set, guards } => {
+                family.numbers.extend(set.numbers(Gauge::value));
+                family.numbers.extend(guards.numbers(|guards| guards.value() as f64));
+            }
+            Instruments::Histograms(series) => {
+                let read = |(labels, histogram): (Labels, &Histogram)| HistogramSeries {
+                    labels,
+                    histogram: histogram.value(),
+                };
+                family.histograms.extend(series.all().map(read));
+                return family.histograms.iter().map(|series| series.histogram.count).sum();
+            }
+        }
+        0
+    }
+}
+
+impl<T: Clone> Series<T> {
+    fn new() -> Self {
+        Self {
+            by_labels: AppendMap::for_about(64),
+            shared: AtomicUsize::new(0),
+            overflow: OnceLock::new(),
+            refused: Counter::default(),
+        }
+    }
+
+    /// The instrument of these labels, made if there is room, else the one of the overflow series.
+    pub(crate) fn resolve(
+        &self,
+        registry: &Registry,
+        (labels, room): (Labels, Room),
+        bytes: usize,
+        make: impl Fn() -> T,
+    ) -> T {
+        if let Some(instrument) = self.by_labels.get(&labels) {
+            return instrument.clone();
+        }
+        let labels = sanitised(labels);
+        if let Some(instrument) = self.by_labels.get(&labels) {
+            return instrument.clone();
+        }
+        let within_limit = room == Room::Reserved || self.shared.load(Ordering::Relaxed) < registry.series_limit;
+        let label_bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if !within_limit || !registry.take(bytes + label_bytes) {
+            self.refused.increment();
+            return self.overflow.get_or_init(make).clone();
+        }
+        if room == Room::Shared {
+            self.shared.fetch_add(1, Ordering::Relaxed);
+        }
+        self.by_labels.get_or_insert_with(&labels, make).clone()
+    }
+
+    fn len(&self) -> usize {
+        self.by_labels.len() + usize::from(self.overflow.get().is_some())
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Labels, &T)> {
+        let overflow = self.overflow.get().map(|instrument| (Labels::from_pairs([OVERFLOW]), instrument));
+        self.by_labels.iter().map(|(labels, instrument)| (labels.clone(), instrument)).chain(overflow)
+    }
+
+    fn numbers(&self, value: impl Fn(&T) -> f64) -> impl Iterator<Item = NumberSeries> {
+        self.all()
+            .map(move |(labels, instrument)| NumberSeries { labels, value: value(instrument) })
+            .filter(|series| series.value.is_finite())
+    }
+}

@@ -1,0 +1,251 @@
+//! Who owns the instruments: one family a metric, one instrument a series, bounded, with a visible overflow series.
+//! What the metrics mean is not known here.
+
+mod append_map;
+mod family;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use heartline_shared::catalog::{self, Kind};
+use heartline_shared::{Grid, GridKind, Labels};
+use parking_lot::RwLock;
+
+pub(crate) use append_map::AppendMap;
+use family::Owned;
+
+use crate::config::LABEL_VALUE_BYTES_MAX;
+use crate::instruments::{Counter, Gauge, Histogram, InFlight};
+use crate::snapshot::Families;
+
+/// Whether a series has room reserved, or takes from the room for names that come from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// The service named it in its code: counts against the memory budget only.
+    Reserved,
+    /// Its labels may come from outside: counts against the series limit of the metric too.
+    Shared,
+}
+
+/// Bytes of a counter or gauge: a pair of cache lines of its own, so that no two contend.
+const NUMBER_BYTES: usize = 128;
+
+/// All instruments of an agent.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    families: AppendMap<String, Owned>,
+    custom: RwLock<Vec<CustomMetric>>,
+    series_limit: usize,
+    memory_budget: usize,
+    bytes: AtomicUsize,
+    misused: Counter,
+}
+
+/// What a service said about a metric of its own.
+#[derive(Debug, Clone)]
+struct CustomMetric {
+    name: String,
+    unit: String,
+    help: String,
+}
+
+impl Registry {
+    pub(crate) fn new(series_limit: usize, memory_budget: usize) -> Self {
+        Self {
+            families: AppendMap::for_about(128),
+            custom: RwLock::new(Vec::new()),
+            series_limit,
+            memory_budget,
+            bytes: AtomicUsize::new(0),
+            misused: Counter::default(),
+        }
+    }
+
+    /// Describes a metric of the service's own; takes effect for series made later.
+    pub(crate) fn describe(&self, name: &str, unit: &str, help: &str) {
+        let mut custom = self.custom.write();
+        custom.retain(|metric| metric.name != name);
+        custom.push(CustomMetric { name: name.to_owned(), unit: unit.to_owned(), help: help.to_owned() });
+    }
+
+    pub(crate) fn counter(&self, name: &str, labels: Labels, room: Room) -> Counter {
+        let family = self.family(name, Kind::Counter);
+        match family.counters() {
+            Some(series) => series.resolve(self, (labels, room), NUMBER_BYTES, Counter::default),
+            None => self.misuse(name, family, Counter::default()),
+        }
+    }
+
+    pub(crate) fn gauge(&self, name: &str, labels: Labels, room: Room) -> Gauge {
+        let family = self.family(name, Kind::Gauge);
+        match family.gauges() {
+            Some(series) => series.resolve(self, (labels, room), NUMBER_BYTES, Gauge::default),
+            None => self.misuse(name, family, Gauge::default()),
+        }
+    }
+
+    pub(crate) fn in_flight(&self, name: &str, labels: Labels, room: Room) -> InFlight {
+        let family = self.family(name, Kind::UpDownCounter);
+        match family.in_flight() {
+            Some(series) => series.resolve(self, (labels, room), NUMBER_BYTES, InFlight::default),
+            None => self.misuse(name, family, InFlight::default()),
+        }
+    }
+
+    pub(crate) fn histogram(&self, name: &str, labels: Labels, room: Room) -> Histogram {
+        let family = self.family(name, Kind::Histogram);
+        let grid = Grid::of(GridKind::for_unit(&family.unit));
+        let make = || Histogram::new(Arc::clone(&grid));
+        match family.histograms() {
+            Some(series) => series.resolve(self, (labels, room), Histogram::bytes(&grid), make),
+            None => self.misuse(name, family, make()),
+        }
+    }
+
+    /// Bytes that the series take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Adds every series to a snapshot, and the registry's own figures.
+    pub(crate) fn read(&self, into: &mut Families) {
+        let mut held = 0;
+        let mut stored = 0;
+        for (name, family) in self.families.iter() {
+            held += family.len();
+            stored += family.read(name, into);
+            let labels = Labels::from_pairs([("metric", name.clone())]);
+            if family.refused() > 0 {
+                into.integer("heartline.series.dropped", labels, family.refused());
+            }
+        }
+        let misused = self.misused.value();
+        into.integer("heartline.series.count", Labels::empty(), held as u64);
+        into.integer("heartline.offered", Labels::empty(), stored + misused);
+        into.integer("heartline.dropped", Labels::from_pairs([("reason", "kind_mismatch")]), misused);
+    }
+
+    fn family(&self, name: &str, asked: Kind) -> &Owned {
+        self.families.get_or_insert_with(name, || match catalog::find(name) {
+            Some(metric) => Owned::new(metric.kind, Cow::Borrowed(metric.unit), None),
+            None => self.custom_family(name, asked),
+        })
+    }
+
+    fn custom_family(&self, name: &str, kind: Kind) -> Owned {
+        let custom = self.custom.read();
+        let described = custom.iter().find(|metric| metric.name == name);
+        let default_unit = if kind == Kind::Histogram { "s" } else { "" };
+        let unit = described.map_or(Cow::Borrowed(default_unit), |metric| Cow::Owned(metric.unit.clone()));
+        Owned::new(kind, unit, described.map(|metric| metric.help.clone()))
+    }
+
+    /// Takes `bytes` from the memory budget, or says that it is used up.
+    fn take(&self, bytes: usize) -> bool {
+        let take = |held: usize| Some(held + bytes).filter(|&after| after <= self.memory_budget);
+        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    /// A metric was used as another kind than it is: what is recorded goes nowhere, counted, and said once.
+    #[cold]
+    fn misuse<T>(&self, name: &str, family: &Owned, detached: T) -> T {
+        self.misused.increment();
+        let kind = family.kind;
+        tracing::warn!(metric = name, ?kind, "metric used as another kind than it is; these records are dropped");
+        detached
+    }
+}
+
+/// A label value as it is kept: no control characters, at most [`LABEL_VALUE_BYTES_MAX`] bytes.
+fn sanitised(labels: Labels) -> Labels {
+    let clean = |value: &str| value.len() <= LABEL_VALUE_BYTES_MAX && !value.chars().any(char::is_control);
+    if labels.iter().all(|(_, value)| clean(value)) {
+        return labels;
+    }
+    let cut = labels.iter().map(|(name, value)| {
+        let printable = value.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+        let mut kept: String = printable.take(LABEL_VALUE_BYTES_MAX).collect();
+        if kept.len() > LABEL_VALUE_BYTES_MAX {
+            let end = kept.floor_char_boundary(LABEL_VALUE_BYTES_MAX - '…'.len_utf8());
+            kept.truncate(end);
+            kept.push('…');
+        }
+        (name.to_owned(), kept)
+    });
+    Labels::from_pairs(cut.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(series_limit: usize) -> Registry {
+        Registry::new(series_limit, 1 << 20)
+    }
+
+    fn read(registry: &Registry) -> Vec<heartline_shared::snapshot::Family> {
+        let mut families = Families::default();
+        registry.read(&mut families);
+        families.into_sorted()
+    }
+
+    fn user(name: usize) -> Labels {
+        Labels::from_pairs([("user", name.to_string())])
+    }
+
+    #[test]
+    fn names_from_outside_end_in_a_visible_overflow_series_and_nothing_is_lost() {
+        let registry = registry(10);
+        for name in 0..1_000 {
+            registry.counter("logins", user(name), Room::Shared).increment();
+        }
+        let families = read(&registry);
+        let logins = families.iter().find(|family| family.name == "logins").unwrap();
+        assert_eq!(logins.numbers.len(), 11);
+        assert_eq!(logins.numbers.iter().map(|series| series.value).sum::<f64>(), 1_000.0);
+        let dropped = families.iter().find(|family| family.name == "heartline.series.dropped").unwrap();
+        assert_eq!(dropped.numbers[0].value, 990.0);
+    }
+
+    #[test]
+    fn a_flood_of_names_leaves_room_for_registered_series() {
+        let registry = registry(10);
+        (0..100).for_each(|name| registry.counter("logins", user(name), Room::Shared).increment());
+        registry.counter("logins", Labels::from_pairs([("user", "known")]), Room::Reserved).add(7);
+        let families = read(&registry);
+        let logins = families.iter().find(|family| family.name == "logins").unwrap();
+        let known = logins.numbers.iter().find(|series| series.labels.value("user") == Some("known")).unwrap();
+        assert_eq!(known.value, 7.0);
+    }
+
+    #[test]
+    fn the_memory_budget_bounds_histograms_and_their_records_stay_exact() {
+        let registry = registry(100_000);
+        for name in 0..1_000 {
+            registry.histogram("wait", user(name), Room::Reserved).record_units(5_000);
+        }
+        assert!(registry.bytes() <= 1 << 20, "{}", registry.bytes());
+        let families = read(&registry);
+        let wait = families.iter().find(|family| family.name == "wait").unwrap();
+        assert_eq!(wait.histograms.iter().map(|series| series.histogram.count).sum::<u64>(), 1_000);
+    }
+
+    #[test]
+    fn a_metric_used_as_another_kind_is_counted_as_dropped() {
+        let registry = registry(10);
+        registry.counter("http.server.request.duration", Labels::empty(), Room::Reserved).increment();
+        let families = read(&registry);
+        let dropped = families.iter().find(|family| family.name == "heartline.dropped").unwrap();
+        assert_eq!(dropped.numbers[0].value, 1.0);
+    }
+
+    #[test]
+    fn label_values_are_cut_at_a_character_and_lose_their_control_characters() {
+        let long = "é".repeat(LABEL_VALUE_BYTES_MAX);
+        let clean = sanitised(Labels::from_pairs([("a", long.as_str()), ("b", "x\u{1b}[2J")]));
+        assert!(clean.value("a").unwrap().len() <= LABEL_VALUE_BYTES_MAX);
+        assert!(clean.value("a").unwrap().ends_with('…'));
+        assert_eq!(clean.value("b"), Some("x\u{fffd}[2J"));
+    }
+}

@@ -1,0 +1,34 @@
+//! Series of one handle by something known only at the end: a status, an error type, a job name.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+
+use crate::registry::AppendMap;
+
+/// How many keys one handle remembers. Further ones are resolved through the registry each time, where its limit
+/// sends them to overflow.
+const REMEMBERED_MAX: usize = 64;
+
+/// Instruments by key: looked up without a lock once they are there.
+#[derive(Debug)]
+pub(crate) struct Resolved<K, T>(AppendMap<K, T>);
+
+impl<K: Hash + Eq, T> Resolved<K, T> {
+    pub(crate) fn new() -> Self {
+        Self(AppendMap::for_about(8))
+    }
+
+    /// Uses the instrument of `key`, resolving it the first time.
+    #[inline]
+    pub(crate) fn with<Q, R>(&self, key: &Q, resolve: impl FnOnce() -> T, act: impl FnOnce(&T) -> R) -> R
+    where
+        Q: Hash + Eq + ?Sized + ToOwned<Owned = K>,
+        K: Borrow<Q>,
+    {
+        match self.0.get(key) {
+            Some(instrument) => act(instrument),
+            None if self.0.len() < REMEMBERED_MAX => act(self.0.get_or_insert_with(key, resolve)),
+            None => act(&resolve()),
+        }
+    }
+}
