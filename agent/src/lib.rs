@@ -29,6 +29,8 @@ mod config;
 mod error;
 pub mod instruments;
 pub mod integrations;
+#[cfg(feature = "jemalloc")]
+pub mod jemalloc;
 mod registry;
 mod signals;
 mod snapshot;

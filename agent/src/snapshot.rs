@@ -24,6 +24,8 @@ pub(crate) struct Families {
     by_name: BTreeMap<Cow<'static, str>, Family>,
     /// The heap verdict, once the sampler has run.
     pub(crate) heap: Option<HeapVerdict>,
+    /// Bytes that caches of this process say they hold; collectors of the probes stage add to it.
+    pub(crate) cached_bytes: u64,
     /// Results of health checks.
     pub(crate) checks: Vec<CheckResult>,
 }
@@ -79,6 +81,7 @@ impl Families {
             ours.histograms.extend(family.histograms);
         }
         self.heap = other.heap.or(self.heap.take());
+        self.cached_bytes += other.cached_bytes;
         self.checks.extend(other.checks);
     }
 

@@ -7,6 +7,7 @@ use heartline_shared::snapshot::{Leak, SCHEMA_VERSION};
 use heartline_shared::{Labels, Snapshot};
 use parking_lot::Mutex;
 
+use crate::clock::thread_cpu_time;
 use crate::config::Config;
 use crate::registry::Registry;
 use crate::signals::HealthChecks;
@@ -72,8 +73,8 @@ impl Core {
             collectors.append(&mut list);
             *list = collectors;
         }
-        let held = self.registry.bytes();
-        families.integer("heartline.agent.memory", Labels::empty(), held as u64);
+        families.integer("heartline.agent.memory", Labels::empty(), self.registry.bytes() as u64);
+        families.number("heartline.agent.cpu.time", Labels::empty(), thread_cpu_time().as_secs_f64());
         let leak = |families: &Families| families.heap.as_ref().map_or(Leak::None, |heap| heap.leak);
         let (before, after) = {
             let mut collected = self.collected.lock();

@@ -54,10 +54,12 @@ pub enum CacheOperation {
 pub struct CacheStatus {
     /// Entries held.
     pub entries: Option<u64>,
-    /// Bytes held; `None` when the cache does not know. The leak detector subtracts them.
+    /// Bytes held; `None` when the cache does not know. The leak detector subtracts them unless they are remote.
     pub bytes: Option<u64>,
     /// Bytes it may hold; `None` when it has no such limit.
     pub limit_bytes: Option<u64>,
+    /// Whether the bytes are held by another process, such as Redis; then they are not part of this one's heap.
+    pub remote: bool,
 }
 
 /// A handle to one tier of one cache; clones share it.
@@ -145,6 +147,9 @@ impl Cache {
             ("heartline.cache.size", status.bytes),
             ("heartline.cache.limit", status.limit_bytes),
         ];
+        if !status.remote {
+            into.cached_bytes += status.bytes.unwrap_or(0);
+        }
         for (metric, figure) in figures {
             if let Some(figure) = figure {
                 into.integer(metric, self.0.labels.clone(), figure);

@@ -1,0 +1,133 @@
+//! What the agent says about the heap, for the service and for people: a reading of a snapshot, nothing measured here.
+
+use std::fmt;
+
+use heartline_shared::Snapshot;
+use heartline_shared::snapshot::{HeapVerdict, Leak, Trend};
+
+/// Figures and verdict of the heap at one moment. Unknown is `None`: without jemalloc, all but RSS and limit.
+///
+/// Its `Display` is a report for people.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct HeapReport {
+    /// Bytes the program allocated and has not freed.
+    pub allocated_bytes: Option<u64>,
+    /// Bytes in pages that hold allocations.
+    pub active_bytes: Option<u64>,
+    /// Bytes jemalloc keeps in physical memory.
+    pub resident_bytes: Option<u64>,
+    /// Bytes of address space kept but not mapped.
+    pub retained_bytes: Option<u64>,
+    /// Bytes of the allocator's own bookkeeping.
+    pub metadata_bytes: Option<u64>,
+    /// Resident memory of the whole process.
+    pub rss_bytes: Option<u64>,
+    /// Memory the process may use.
+    pub limit_bytes: Option<u64>,
+    /// Direction of the memory floor.
+    pub trend: Trend,
+    /// Robust slope of the floor.
+    pub growth_bytes_per_second: Option<f64>,
+    /// The verdict.
+    pub leak: Leak,
+    /// Time to the limit at this growth; `None` when not growing or when the fit is poor.
+    pub seconds_to_limit: Option<f64>,
+    /// Why the verdict is what it is.
+    pub evidence: Vec<String>,
+}
+
+impl HeapReport {
+    /// The report that a snapshot supports.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let bytes = |metric: &str| {
+            let family = snapshot.family(metric)?;
+            let value = family.numbers.iter().map(|series| series.value).fold(f64::NAN, f64::max);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "byte counts, checked")]
+            (value.is_finite() && value >= 0.0).then_some(value as u64)
+        };
+        let verdict = snapshot.heap.clone();
+        let of_verdict = |take: fn(&HeapVerdict) -> Option<f64>| verdict.as_ref().and_then(take);
+        Self {
+            allocated_bytes: bytes("jemalloc.allocated"),
+            active_bytes: bytes("jemalloc.active"),
+            resident_bytes: bytes("jemalloc.resident"),
+            retained_bytes: bytes("jemalloc.retained"),
+            metadata_bytes: bytes("jemalloc.metadata"),
+            rss_bytes: bytes("process.memory.usage"),
+            limit_bytes: bytes("heartline.memory.limit"),
+            growth_bytes_per_second: of_verdict(|verdict| verdict.growth_bytes_per_second),
+            seconds_to_limit: of_verdict(|verdict| verdict.seconds_to_limit),
+            trend: verdict.as_ref().map_or(Trend::Unknown, |verdict| verdict.trend),
+            leak: verdict.as_ref().map_or(Leak::None, |verdict| verdict.leak),
+            evidence: verdict.map(|verdict| verdict.evidence).unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for HeapReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let leak = match self.leak {
+            Leak::None => "no leak",
+            Leak::Watching => "growth that is being watched",
+            Leak::Suspected => "LEAK SUSPECTED",
+        };
+        let trend = match self.trend {
+            Trend::Stable => "stable",
+            Trend::Growing => "growing",
+            Trend::Shrinking => "shrinking",
+            Trend::Unknown => "not known yet",
+        };
+        writeln!(f, "heap: {leak}, trend {trend}")?;
+        let sizes = [
+            ("allocated", self.allocated_bytes),
+            ("active", self.active_bytes),
+            ("resident", self.resident_bytes),
+            ("retained", self.retained_bytes),
+            ("metadata", self.metadata_bytes),
+            ("rss", self.rss_bytes),
+            ("limit", self.limit_bytes),
+        ];
+        for (name, bytes) in sizes {
+            if let Some(bytes) = bytes {
+                writeln!(f, "  {name:<9} {:>10.1} MiB", bytes as f64 / MIB)?;
+            }
+        }
+        if let Some(growth) = self.growth_bytes_per_second {
+            writeln!(f, "  growth    {:>10.2} MiB/h", growth * 3_600.0 / MIB)?;
+        }
+        if let Some(seconds) = self.seconds_to_limit {
+            writeln!(f, "  limit in  {:>10.1} h", seconds / 3_600.0)?;
+        }
+        self.evidence.iter().try_for_each(|sentence| writeln!(f, "  - {sentence}"))
+    }
+}
+
+const MIB: f64 = 1_048_576.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_it_knows_and_leaves_out_what_it_does_not() {
+        let report = HeapReport {
+            allocated_bytes: Some(64 << 20),
+            leak: Leak::Suspected,
+            trend: Trend::Growing,
+            growth_bytes_per_second: Some(1_048_576.0 / 3_600.0),
+            evidence: vec!["the floor rose in each of 9 intervals".to_owned()],
+            ..HeapReport::default()
+        };
+        let text = report.to_string();
+        assert_eq!(
+            text,
+            "heap: LEAK SUSPECTED, trend growing\n  allocated       64.0 MiB\n  growth          1.00 MiB/h\n  - the floor rose in each of 9 intervals\n"
+        );
+    }
+
+    #[test]
+    fn an_empty_snapshot_gives_a_report_of_unknowns() {
+        assert_eq!(HeapReport::of(&Snapshot::default()), HeapReport::default());
+    }
+}
