@@ -18,6 +18,9 @@ use self::thread::AgentThread;
 use crate::config::Config;
 use crate::error::Error;
 use crate::instruments::{Counter, Gauge, Histogram};
+#[cfg(feature = "system")]
+use crate::process::HostCollector;
+use crate::process::{self, ProcessCollector, RuntimeCollector, RuntimeWatch};
 use crate::registry::Room;
 use crate::signals::{
     Breaker, Cache, CacheStatus, Check, Overall, Pool, PoolStatus, Probe, Query, Queue, QueueStatus, Route,
@@ -36,6 +39,7 @@ struct Inner {
     core: Arc<Core>,
     thread: AgentThread,
     address: Arc<Mutex<Option<SocketAddr>>>,
+    runtimes: RuntimeWatch,
 }
 
 impl Drop for Inner {
@@ -54,8 +58,14 @@ impl Agent {
         let listen = config.listen_address()?;
         let core = Arc::new(Core::new(config, Tick::now()));
         let address = Arc::default();
+        let runtimes = RuntimeWatch::default();
+        core.add_collector(Stage::Process, ProcessCollector::new(core.config.memory_limit));
+        core.add_collector(Stage::Process, RuntimeCollector::new(runtimes.clone()));
+        #[cfg(feature = "system")]
+        core.add_collector(Stage::Process, HostCollector::new());
         let thread = AgentThread::start(Arc::clone(&core), listen)?;
-        let agent = Self(Arc::new(Inner { core, thread, address }));
+        thread.runtime().spawn(process::pulse(runtimes.clone()));
+        let agent = Self(Arc::new(Inner { core, thread, address, runtimes }));
         if let Ok(runtime) = Handle::try_current() {
             agent.watch_runtime(&runtime);
         }
@@ -182,9 +192,10 @@ impl Agent {
         self.core().health.overall(Tick::now()) != Overall::Unhealthy
     }
 
-    /// Observes a tokio runtime beside the one that the agent was started in.
+    /// Observes a tokio runtime beside the one that the agent was started in. A small task on it answers the agent's
+    /// probe of how late tasks get polled; it ends with the agent.
     pub fn watch_runtime(&self, runtime: &Handle) {
-        let _ = runtime;
+        self.0.runtimes.add(runtime.clone());
     }
 
     fn probe(&self, name: String, ask: impl FnMut(&mut Families, Tick) + Send + 'static) {

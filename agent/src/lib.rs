@@ -31,6 +31,7 @@ pub mod instruments;
 pub mod integrations;
 #[cfg(feature = "jemalloc")]
 pub mod jemalloc;
+mod process;
 mod registry;
 mod signals;
 mod snapshot;
