@@ -92,7 +92,7 @@ impl Agent {
     }
 
     /// A counter of the service's own, or of the catalogue. Labels may come from outside: see
-    /// [`AgentBuilder::series_limit`]. A name that is another kind of metric gives a handle whose records are dropped,
+    /// [`AgentBuilder::series_limit`]. A name that is another kind of metric, or the 1,025th, gives a handle whose records are dropped,
     /// counted in `heartline.dropped`.
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Counter {
         self.core().registry.counter(name, owned(labels), Room::Shared)

@@ -5,8 +5,8 @@ mod append_map;
 mod family;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use heartline_shared::catalog::{self, Kind};
 use heartline_shared::{Grid, GridKind, Labels};
@@ -28,6 +28,8 @@ pub(crate) enum Room {
     Shared,
 }
 
+/// How many metrics an agent holds; names are made in code, so more of them are a mistake.
+const METRICS_MAX: usize = 1_024;
 /// Bytes of a counter or gauge: a pair of cache lines of its own, so that no two contend.
 const NUMBER_BYTES: usize = 128;
 
@@ -39,7 +41,28 @@ pub(crate) struct Registry {
     series_limit: usize,
     memory_budget: usize,
     bytes: AtomicUsize,
-    misused: Counter,
+    detached: Detached,
+}
+
+/// Where records go that belong nowhere: a metric used as another kind than it is, or one metric too many. They are
+/// counted as dropped.
+#[derive(Debug, Default)]
+struct Detached {
+    counter: Counter,
+    gauge: Gauge,
+    in_flight: InFlight,
+    histogram: OnceLock<Histogram>,
+}
+
+impl Detached {
+    fn histogram(&self) -> Histogram {
+        self.histogram.get_or_init(|| Histogram::new(Grid::of(GridKind::Duration))).clone()
+    }
+
+    /// How many records ended here.
+    fn records(&self) -> u64 {
+        self.counter.value() + self.histogram.get().map_or(0, |histogram| histogram.value().count)
+    }
 }
 
 /// What a service said about a metric of its own.
@@ -58,7 +81,7 @@ impl Registry {
             series_limit,
             memory_budget,
             bytes: AtomicUsize::new(0),
-            misused: Counter::default(),
+            detached: Detached::default(),
         }
     }
 
@@ -70,37 +93,33 @@ impl Registry {
     }
 
     pub(crate) fn counter(&self, name: &str, labels: Labels, room: Room) -> Counter {
-        let family = self.family(name, Kind::Counter);
-        match family.counters() {
+        match self.family(name, Kind::Counter).and_then(Owned::counters) {
             Some(series) => series.resolve(self, (labels, room), NUMBER_BYTES, Counter::default),
-            None => self.misuse(name, family, Counter::default()),
+            None => self.misuse(name, Kind::Counter, self.detached.counter.clone()),
         }
     }
 
     pub(crate) fn gauge(&self, name: &str, labels: Labels, room: Room) -> Gauge {
-        let family = self.family(name, Kind::Gauge);
-        match family.gauges() {
+        match self.family(name, Kind::Gauge).and_then(Owned::gauges) {
             Some(series) => series.resolve(self, (labels, room), NUMBER_BYTES, Gauge::default),
-            None => self.misuse(name, family, Gauge::default()),
+            None => self.misuse(name, Kind::Gauge, self.detached.gauge.clone()),
         }
     }
 
     pub(crate) fn in_flight(&self, name: &str, labels: Labels, room: Room) -> InFlight {
-        let family = self.family(name, Kind::UpDownCounter);
-        match family.in_flight() {
+        match self.family(name, Kind::UpDownCounter).and_then(Owned::in_flight) {
             Some(series) => series.resolve(self, (labels, room), NUMBER_BYTES, InFlight::default),
-            None => self.misuse(name, family, InFlight::default()),
+            None => self.misuse(name, Kind::UpDownCounter, self.detached.in_flight.clone()),
         }
     }
 
     pub(crate) fn histogram(&self, name: &str, labels: Labels, room: Room) -> Histogram {
         let family = self.family(name, Kind::Histogram);
-        let grid = Grid::of(GridKind::for_unit(&family.unit));
-        let make = || Histogram::new(Arc::clone(&grid));
-        match family.histograms() {
-            Some(series) => series.resolve(self, (labels, room), Histogram::bytes(&grid), make),
-            None => self.misuse(name, family, make()),
-        }
+        let Some((series, unit)) = family.and_then(|family| Some((family.histograms()?, &family.unit))) else {
+            return self.misuse(name, Kind::Histogram, self.detached.histogram());
+        };
+        let grid = Grid::of(GridKind::for_unit(unit));
+        series.resolve(self, (labels, room), Histogram::bytes(&grid), || Histogram::new(Arc::clone(&grid)))
     }
 
     /// Bytes that the series take.
@@ -120,17 +139,22 @@ impl Registry {
                 into.integer("heartline.series.dropped", labels, family.refused());
             }
         }
-        let misused = self.misused.value();
+        let dropped = self.detached.records();
         into.integer("heartline.series.count", Labels::empty(), held as u64);
-        into.integer("heartline.offered", Labels::empty(), stored + misused);
-        into.integer("heartline.dropped", Labels::from_pairs([("reason", "kind_mismatch")]), misused);
+        into.integer("heartline.offered", Labels::empty(), stored + dropped);
+        into.integer("heartline.dropped", Labels::from_pairs([("reason", "misuse")]), dropped);
     }
 
-    fn family(&self, name: &str, asked: Kind) -> &Owned {
-        self.families.get_or_insert_with(name, || match catalog::find(name) {
+    /// The metric of this name, made if there is room for one more.
+    fn family(&self, name: &str, asked: Kind) -> Option<&Owned> {
+        if let Some(family) = self.families.get(name) {
+            return Some(family);
+        }
+        let make = || match catalog::find(name) {
             Some(metric) => Owned::new(metric.kind, Cow::Borrowed(metric.unit), None),
             None => self.custom_family(name, asked),
-        })
+        };
+        (self.families.len() < METRICS_MAX).then(|| self.families.get_or_insert_with(name, make))
     }
 
     fn custom_family(&self, name: &str, kind: Kind) -> Owned {
@@ -147,12 +171,16 @@ impl Registry {
         self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
-    /// A metric was used as another kind than it is: what is recorded goes nowhere, counted, and said once.
+    /// A metric was used as another kind than it is, or there is no room for it: what is recorded is counted as dropped.
     #[cold]
-    fn misuse<T>(&self, name: &str, family: &Owned, detached: T) -> T {
-        self.misused.increment();
-        let kind = family.kind;
-        tracing::warn!(metric = name, ?kind, "metric used as another kind than it is; these records are dropped");
+    fn misuse<T>(&self, metric: &str, used_as: Kind, detached: T) -> T {
+        match self.families.get(metric) {
+            Some(family) => {
+                let kind = family.kind;
+                tracing::warn!(metric, ?kind, ?used_as, "used as another kind than it is; these records are dropped");
+            }
+            None => tracing::warn!(metric, limit = METRICS_MAX, "one metric too many; its records are dropped"),
+        }
         detached
     }
 }
@@ -234,10 +262,21 @@ mod tests {
     #[test]
     fn a_metric_used_as_another_kind_is_counted_as_dropped() {
         let registry = registry(10);
-        registry.counter("http.server.request.duration", Labels::empty(), Room::Reserved).increment();
+        registry.counter("http.server.request.duration", Labels::empty(), Room::Reserved).add(3);
         let families = read(&registry);
         let dropped = families.iter().find(|family| family.name == "heartline.dropped").unwrap();
-        assert_eq!(dropped.numbers[0].value, 1.0);
+        assert_eq!(dropped.numbers[0].value, 3.0);
+    }
+
+    #[test]
+    fn names_of_metrics_are_bounded_and_the_records_of_those_beyond_are_counted() {
+        let registry = registry(10);
+        for name in 0..METRICS_MAX + 5 {
+            registry.counter(&format!("metric {name}"), Labels::empty(), Room::Shared).increment();
+        }
+        let families = read(&registry);
+        let dropped = families.iter().find(|family| family.name == "heartline.dropped").unwrap();
+        assert_eq!(dropped.numbers[0].value, 5.0);
     }
 
     #[test]
