@@ -19,6 +19,7 @@ const OTHER: &str = "_OTHER";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Outcome {
     Status(u16),
+    Failed(Option<u16>, &'static str),
     Cancelled,
     Panicked,
 }
@@ -96,6 +97,13 @@ impl Series {
             }
             Outcome::Status(status @ 100..=599) => labels.with("http.response.status_code", status.to_string()),
             Outcome::Status(_) => labels.with("http.response.status_code", OTHER),
+            Outcome::Failed(status, error_type) => {
+                let labels = labels.with("error.type", error_type);
+                match status {
+                    Some(status) => labels.with("http.response.status_code", status.to_string()),
+                    None => labels,
+                }
+            }
             Outcome::Cancelled => labels.with("error.type", "cancelled"),
             Outcome::Panicked => labels.with("error.type", "panic"),
         };
@@ -107,6 +115,11 @@ impl RequestGuard {
     /// The request was answered with `status`.
     pub fn finish(mut self, status: u16) {
         self.end(Outcome::Status(status));
+    }
+
+    /// The request was not answered, or not to the end; `status` is what the client had seen by then.
+    pub fn failed(mut self, status: Option<u16>, error_type: &'static str) {
+        self.end(Outcome::Failed(status, error_type));
     }
 
     /// The handler panicked.

@@ -1,0 +1,359 @@
+//! Requests through a tower service that speaks [`http`], from the call to the last byte of the answer; it does not know
+//! which router found the route, only where routers leave its template.
+//!
+//! What is counted, and when a request ends:
+//!
+//! | the request | counts as |
+//! |---|---|
+//! | answered, its body produced to the end (or the answer has none: `HEAD`, 1xx, 204, 304, upgrades) | its status |
+//! | its future or its body dropped before that: the client went away, a time-out outside the layer | `cancelled` |
+//! | the service or its body panicked through the layer | `panic` |
+//! | the service failed without an answer | `service` |
+//! | the body failed half-way | its status, with the error type `body` |
+//!
+//! The duration runs until the body is produced, not until the head is sent: that is what the client waits for, and what
+//! `http.server.request.duration` means. A stream that has no end, such as server-sent events, stays in flight while it
+//! is open and ends as `cancelled` when the client leaves.
+//!
+//! A layer that turns panics into answers belongs inside this one when panics shall count as their status, and outside
+//! when they shall count as `panic`.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use http::{Extensions, Method, Request, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Buf;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::ROUTE_SOURCES;
+use super::unwinding::{EndedByPanic, Unwinding};
+use crate::registry::AppendMap;
+use crate::{Agent, RequestGuard, Route};
+
+/// Route templates that one layer remembers per method. Further ones work all the same, looked up in the registry.
+const ROUTES_REMEMBERED_MAX: usize = 4_096;
+
+impl Agent {
+    /// A tower layer that counts and times requests by route, method and status.
+    ///
+    /// The route is the template, never the path: from axum's `MatchedPath` (feature `axum`), from a [`RouteTemplate`]
+    /// that something outside the layer put into the request's extensions, or the one that [`HttpLayer::route`] fixes.
+    /// Requests without a template are counted as [`Agent::unmatched`].
+    ///
+    /// Cost of a request: a look-up by method and template without a lock, one clock read at each end.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// let agent = heartline::Agent::builder("shop").start()?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(agent.http_layer().route("/status"))
+    ///     .service(service_fn(async |_: Request<String>| Ok::<_, std::io::Error>(Response::new("fine".to_owned()))));
+    ///
+    /// let answer = service.oneshot(Request::new(String::new())).await?;
+    /// assert_eq!(answer.status(), 200);
+    /// # Ok(()) }
+    /// ```
+    pub fn http_layer(&self) -> HttpLayer {
+        HttpLayer { routes: Arc::new(Routes::new(self.clone())), fixed: None }
+    }
+}
+
+/// Counts and times the requests of the service it wraps; see [`Agent::http_layer`]. Clones share their look-up tables.
+#[derive(Debug, Clone)]
+pub struct HttpLayer {
+    routes: Arc<Routes>,
+    fixed: Option<RouteTemplate>,
+}
+
+/// The template of the route that a request matched, such as `/products/{id}`, for routers that do not say it
+/// themselves: put it into the request's extensions before the layer sees the request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RouteTemplate(Cow<'static, str>);
+
+impl RouteTemplate {
+    /// `template` must come from the program, not from the request: each one is a series.
+    pub fn new(template: impl Into<Cow<'static, str>>) -> Self {
+        Self(template.into())
+    }
+
+    /// The template.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The template that the service itself left on the request.
+pub(super) fn route_template(extensions: &Extensions) -> Option<&str> {
+    extensions.get::<RouteTemplate>().map(RouteTemplate::as_str)
+}
+
+impl HttpLayer {
+    /// All requests of the wrapped service belong to this route. Tables are shared with the layer it was made from.
+    #[must_use]
+    pub fn route(mut self, template: impl Into<Cow<'static, str>>) -> Self {
+        self.fixed = Some(RouteTemplate::new(template));
+        self
+    }
+}
+
+impl<S> Layer<S> for HttpLayer {
+    type Service = HttpService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        HttpService { inner, layer: self.clone() }
+    }
+}
+
+/// Handles by method and template, found without a lock.
+#[derive(Debug)]
+pub(super) struct Routes {
+    agent: Agent,
+    by_method: [PerMethod; METHODS_KNOWN + 1],
+}
+
+#[derive(Debug)]
+struct PerMethod {
+    matched: AppendMap<String, Route>,
+    unmatched: OnceLock<Route>,
+}
+
+const METHODS_KNOWN: usize = 9;
+/// The methods that are labels, in the order of the tables; the table behind the last is that of all others.
+static METHODS: [Method; METHODS_KNOWN] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::PATCH,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::TRACE,
+    Method::CONNECT,
+];
+/// What OpenTelemetry calls a method that is none of them.
+const OTHER: &str = "_OTHER";
+
+impl Routes {
+    pub(super) fn new(agent: Agent) -> Self {
+        let by_method =
+            std::array::from_fn(|_| PerMethod { matched: AppendMap::for_about(32), unmatched: OnceLock::new() });
+        Self { agent, by_method }
+    }
+
+    /// Begins a request of `method` to `template`, or to no route.
+    pub(super) fn start(&self, method: &Method, template: Option<&str>) -> RequestGuard {
+        let at = METHODS.iter().position(|known| known == method).unwrap_or(METHODS_KNOWN);
+        let name = || METHODS.get(at).map_or(OTHER, Method::as_str);
+        let table = &self.by_method[at];
+        let Some(template) = template else {
+            return table.unmatched.get_or_init(|| self.agent.unmatched(name())).start();
+        };
+        let resolve = || self.agent.route(name(), template);
+        match table.matched.get(template) {
+            Some(route) => route.start(),
+            None if table.matched.len() < ROUTES_REMEMBERED_MAX => {
+                table.matched.get_or_insert_with(template, resolve).start()
+            }
+            None => resolve().start(),
+        }
+    }
+}
+
+/// The service that [`HttpLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct HttpService<S> {
+    inner: S,
+    layer: HttpLayer,
+}
+
+impl<S, Sent, Answered> Service<Request<Sent>> for HttpService<S>
+where
+    S: Service<Request<Sent>, Response = Response<Answered>>,
+    Answered: Body,
+{
+    type Response = Response<ObservedBody<Answered>>;
+    type Error = S::Error;
+    type Future = HttpFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Sent>) -> Self::Future {
+        let fixed = self.layer.fixed.as_ref().map(RouteTemplate::as_str);
+        let carried = || ROUTE_SOURCES.iter().find_map(|source| source(request.extensions()));
+        let guard = self.layer.routes.start(request.method(), fixed.or_else(carried));
+        let mut open = OpenRequest::new(guard, request.method());
+        let inner = open.watch(|| self.inner.call(request));
+        HttpFuture { inner, open }
+    }
+}
+
+impl EndedByPanic for RequestGuard {
+    fn panicked(self) {
+        RequestGuard::panicked(self);
+    }
+}
+
+/// A request whose head is not there yet.
+#[derive(Debug)]
+pub(super) struct OpenRequest {
+    guard: Option<RequestGuard>,
+    answer_has_body: bool,
+}
+
+impl OpenRequest {
+    pub(super) fn new(guard: RequestGuard, method: &Method) -> Self {
+        Self { guard: Some(guard), answer_has_body: *method != Method::HEAD && *method != Method::CONNECT }
+    }
+
+    /// Runs a call into the service; if it panics, so did the request.
+    pub(super) fn watch<T>(&mut self, call: impl FnOnce() -> T) -> T {
+        Unwinding::watch(&mut self.guard, call)
+    }
+
+    /// The head is there: the guard moves into the body, or ends here when there will be none.
+    pub(super) fn answered<B: Body>(&mut self, response: Response<B>) -> Response<ObservedBody<B>> {
+        let (head, body) = response.into_parts();
+        let status = head.status;
+        let mut open = self.guard.take().map(|guard| OpenBody { guard, status, left: declared_length(&head.headers) });
+        if !self.answer_has_body || has_no_body(status) || body.is_end_stream() {
+            end(&mut open);
+        }
+        Response::from_parts(head, ObservedBody { inner: body, open })
+    }
+
+    /// The service failed without an answer.
+    pub(super) fn failed(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.failed(None, "service");
+        }
+    }
+}
+
+/// The bytes that the body will have, if the head says so: a server stops asking once it has them.
+fn declared_length(headers: &http::HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn has_no_body(status: StatusCode) -> bool {
+    status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+}
+
+pin_project! {
+    /// The answer of [`HttpService`], pending. Dropped, the request counts as cancelled.
+    #[derive(Debug)]
+    pub struct HttpFuture<F> {
+        #[pin]
+        inner: F,
+        open: OpenRequest,
+    }
+}
+
+impl<F, B, E> Future for HttpFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    type Output = Result<Response<ObservedBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        Poll::Ready(match ready!(this.open.watch(|| this.inner.poll(context))) {
+            Ok(response) => Ok(this.open.answered(response)),
+            Err(error) => {
+                this.open.failed();
+                Err(error)
+            }
+        })
+    }
+}
+
+/// A request whose body is being produced.
+#[derive(Debug)]
+struct OpenBody {
+    guard: RequestGuard,
+    status: StatusCode,
+    left: Option<u64>,
+}
+
+impl EndedByPanic for OpenBody {
+    fn panicked(self) {
+        self.guard.panicked();
+    }
+}
+
+fn end(open: &mut Option<OpenBody>) {
+    if let Some(open) = open.take() {
+        open.guard.finish(open.status.as_u16());
+    }
+}
+
+pin_project! {
+    /// The body of an answer; its request ends with its last frame. Dropped before that, the request counts as cancelled.
+    #[derive(Debug)]
+    pub struct ObservedBody<B> {
+        #[pin]
+        inner: B,
+        open: Option<OpenBody>,
+    }
+}
+
+impl<B: Body + Default> Default for ObservedBody<B> {
+    /// An empty body that belongs to no request.
+    fn default() -> Self {
+        Self { inner: B::default(), open: None }
+    }
+}
+
+impl<B: Body> Body for ObservedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(Unwinding::watch(this.open, || this.inner.as_mut().poll_frame(context)));
+        match &frame {
+            None => end(this.open),
+            Some(Ok(frame)) => {
+                let produced = frame.data_ref().map(|data| data.remaining() as u64);
+                if last(this.open, produced) || this.inner.is_end_stream() {
+                    end(this.open);
+                }
+            }
+            Some(Err(_)) => {
+                if let Some(open) = this.open.take() {
+                    open.guard.failed(Some(open.status.as_u16()), "body");
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Whether a frame with these bytes, or one of trailers, is the last that a server will ask for.
+fn last(open: &mut Option<OpenBody>, produced: Option<u64>) -> bool {
+    let Some(produced) = produced else { return true };
+    let Some(left) = open.as_mut().and_then(|open| open.left.as_mut()) else { return false };
+    *left = left.saturating_sub(produced);
+    *left == 0
+}

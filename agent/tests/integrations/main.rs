@@ -1,0 +1,6 @@
+//! The integrations against the real libraries: what goes through them is counted exactly, whichever way it ends.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+mod axum;
+mod readings;
+mod tower;
