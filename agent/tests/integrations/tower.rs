@@ -15,13 +15,21 @@ use crate::readings::{agent, number, records, values};
 const DURATION: &str = "http.server.request.duration";
 const ACTIVE: &str = "http.server.active_requests";
 
+/// How the service under the layer comes to its answer, or does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Head {
+    #[default]
+    Answers,
+    PanicsInTheCall,
+    PanicsInTheFuture,
+    Fails,
+}
+
 /// What the service under the layer does.
 #[derive(Debug, Clone, Copy, Default)]
 struct Script {
-    panics_in_call: bool,
+    head: Head,
     pending: usize,
-    panics_in_future: bool,
-    fails: bool,
     status: u16,
     frames: usize,
     frame_pending: bool,
@@ -39,8 +47,8 @@ impl Future for Answer {
             self.0.pending -= 1;
             return Poll::Pending;
         }
-        assert!(!self.0.panics_in_future, "in the future");
-        if self.0.fails {
+        assert!(self.0.head != Head::PanicsInTheFuture, "in the future");
+        if self.0.head == Head::Fails {
             return Poll::Ready(Err("no answer"));
         }
         let frames = Frames { script: self.0, sent: 0, waited: false };
@@ -106,10 +114,13 @@ struct Expected {
 fn random_script(dice: &mut Dice) -> Script {
     let frames = dice.roll(4);
     Script {
-        panics_in_call: dice.one_in(20),
+        head: match dice.roll(20) {
+            0 => Head::PanicsInTheCall,
+            1 | 2 => Head::PanicsInTheFuture,
+            3 | 4 => Head::Fails,
+            _ => Head::Answers,
+        },
         pending: dice.roll(4),
-        panics_in_future: dice.one_in(12),
-        fails: dice.one_in(12),
         status: [200, 204, 404, 500][dice.roll(4)],
         frames,
         frame_pending: dice.one_in(2),
@@ -186,7 +197,7 @@ fn every_request_is_counted_once_and_none_stays_in_flight_wherever_it_is_dropped
     let agent = agent();
     let mut service = agent.http_layer().route("/scripted").layer(service_fn(|request: Request<Script>| {
         let script = request.into_body();
-        assert!(!script.panics_in_call, "in the call");
+        assert!(script.head != Head::PanicsInTheCall, "in the call");
         Answer(script)
     }));
     let mut dice = Dice(7);
