@@ -3,4 +3,5 @@
 //! Layers, lowest first: `clock`, `text`, `cli`, `config`, then `source`, `model`, `alerting`, `views`, `app`, `headless`.
 
 pub mod model;
+pub mod source;
 pub mod text;

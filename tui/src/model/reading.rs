@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heartline_shared::snapshot::{CheckStatus, Criticality, Leak, Trend};
-use heartline_shared::{Histogram, Kind, UnixMillis};
+use heartline_shared::{Grid, Histogram, Kind, UnixMillis};
 
 use crate::text::Text;
 
@@ -124,8 +124,10 @@ pub struct Requests {
     pub p99_seconds: Option<f64>,
     /// Requests in the window by status class.
     pub statuses: StatusSplit,
-    /// Latencies in the window, on the duration grid the target uses; `None` before the second answer.
+    /// Latencies in the window, on `latency_grid`; `None` before the second answer.
     pub latency: Option<Arc<Histogram>>,
+    /// The duration grid the target uses; `None` until it has answered with requests.
+    pub latency_grid: Option<Arc<Grid>>,
 }
 
 /// Requests by how they ended.
