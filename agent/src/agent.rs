@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heartline_shared::{Labels, Snapshot};
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 pub use self::builder::AgentBuilder;
@@ -22,6 +21,7 @@ use crate::instruments::{Counter, Gauge, Histogram};
 use crate::process::HostCollector;
 use crate::process::{self, ProcessCollector, RuntimeCollector, RuntimeWatch};
 use crate::registry::Room;
+use crate::server::BoundAddress;
 use crate::signals::{
     Breaker, Cache, CacheStatus, Check, Overall, Pool, PoolStatus, Probe, Query, Queue, QueueStatus, Route,
 };
@@ -38,7 +38,7 @@ pub struct Agent(Arc<Inner>);
 struct Inner {
     core: Arc<Core>,
     thread: AgentThread,
-    address: Arc<Mutex<Option<SocketAddr>>>,
+    address: BoundAddress,
     runtimes: RuntimeWatch,
 }
 
@@ -57,13 +57,13 @@ impl Agent {
     pub(crate) fn start(config: Config) -> Result<Self, Error> {
         let listen = config.listen_address()?;
         let core = Arc::new(Core::new(config, Tick::now()));
-        let address = Arc::default();
+        let address = BoundAddress::default();
         let runtimes = RuntimeWatch::default();
         core.add_collector(Stage::Process, ProcessCollector::new(core.config.memory_limit));
         core.add_collector(Stage::Process, RuntimeCollector::new(runtimes.clone()));
         #[cfg(feature = "system")]
         core.add_collector(Stage::Process, HostCollector::new());
-        let thread = AgentThread::start(Arc::clone(&core), listen)?;
+        let thread = AgentThread::start(Arc::clone(&core), listen, Arc::clone(&address))?;
         thread.runtime().spawn(process::pulse(runtimes.clone()));
         let agent = Self(Arc::new(Inner { core, thread, address, runtimes }));
         if let Ok(runtime) = Handle::try_current() {

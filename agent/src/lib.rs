@@ -27,12 +27,14 @@ mod agent;
 mod clock;
 mod config;
 mod error;
+mod exporters;
 pub mod instruments;
 pub mod integrations;
 #[cfg(feature = "jemalloc")]
 pub mod jemalloc;
 mod process;
 mod registry;
+mod server;
 mod signals;
 mod snapshot;
 

@@ -1,5 +1,6 @@
 //! What the handles of an agent and its thread share: registry, collectors, checks, and the newest collected values.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +11,8 @@ use parking_lot::Mutex;
 use crate::clock::thread_cpu_time;
 use crate::config::Config;
 use crate::registry::Registry;
-use crate::signals::HealthChecks;
+use crate::server::{Deadlines, Options, Source, Token};
+use crate::signals::{HealthChecks, Overall};
 use crate::snapshot::{Collector, Families, Tick};
 
 /// Called with the agent's own figures about the heap when the leak verdict changes.
@@ -133,9 +135,29 @@ impl Core {
         }
     }
 
+    /// How the endpoint is to listen on `address`.
+    pub(crate) fn endpoint(&self, address: SocketAddr) -> Options {
+        Options {
+            address,
+            read_token: self.config.read_token.as_ref().map(|token| Token::new(token.expose())),
+            insecure_remote: self.config.insecure_remote,
+            deadlines: Deadlines::default(),
+        }
+    }
+
     /// Time since the agent started, suspend included.
     pub(crate) fn uptime(&self, now: Tick) -> std::time::Duration {
         now.mono.saturating_sub(self.started.mono)
+    }
+}
+
+impl Source for Core {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::new(Self::snapshot(self, Tick::now()))
+    }
+
+    fn overall(&self) -> Overall {
+        self.health.overall(Tick::now())
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::core::Core;
 use crate::config::{COLLECT_INTERVAL, LISTEN_WAIT};
 use crate::error::Error;
+use crate::server::{BoundAddress, Endpoint, Source};
 use crate::snapshot::Tick;
 
 /// The running thread, seen from the host.
@@ -40,7 +41,7 @@ impl Drop for SayEnded {
 
 impl AgentThread {
     /// Starts the thread and waits until the listener has its address or was refused it, at most [`LISTEN_WAIT`].
-    pub(crate) fn start(core: Arc<Core>, listen: Option<SocketAddr>) -> Result<Self, Error> {
+    pub(crate) fn start(core: Arc<Core>, listen: Option<SocketAddr>, bound: BoundAddress) -> Result<Self, Error> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
@@ -49,7 +50,8 @@ impl AgentThread {
         let say_ended = SayEnded(Arc::clone(&ended));
         let run = move || {
             let _say_ended = say_ended;
-            runtime.block_on(work(core, listen, ready, stopped));
+            let endpoint = (listen, bound);
+            runtime.block_on(work(core, endpoint, ready, stopped));
             runtime.shutdown_background();
         };
         std::thread::Builder::new().name("heartline-agent".to_owned()).spawn(run).map_err(Error::Thread)?;
@@ -80,13 +82,17 @@ impl AgentThread {
 
 async fn work(
     core: Arc<Core>,
-    listen: Option<SocketAddr>,
+    (listen, bound): (Option<SocketAddr>, BoundAddress),
     ready: mpsc::SyncSender<()>,
     mut stopped: oneshot::Receiver<()>,
 ) {
     core.collect(Tick::now());
-    let _ = listen;
+    let endpoint = listen.map(|address| Endpoint::bind(core.endpoint(address), bound));
     let _ = ready.try_send(());
+    if let Some(endpoint) = endpoint {
+        // it ends with the runtime
+        tokio::spawn(endpoint.serve(Arc::clone(&core) as Arc<dyn Source>));
+    }
     let mut rounds = interval(COLLECT_INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -1,0 +1,3 @@
+//! From a snapshot to the bytes other tools read, one format a file; nothing here collects or sends.
+
+pub(crate) mod prometheus;

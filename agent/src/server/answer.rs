@@ -1,0 +1,213 @@
+//! Responses as bytes: documents with their headers, compression, entity tags, and RFC 9457 problem documents.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::io::Write as _;
+use std::sync::OnceLock;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use serde_json::json;
+
+pub(super) const JSON: &str = "application/json";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+/// Shorter bodies are not compressed: they fit a packet anyway.
+const COMPRESSED_MIN: usize = 1_400;
+
+/// A body in both forms; the compressed one is made when the first client asks for it.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    plain: Bytes,
+    gzip: OnceLock<Option<Bytes>>,
+}
+
+impl Body {
+    pub(super) fn new(plain: impl Into<Bytes>) -> Self {
+        Self { plain: plain.into(), gzip: OnceLock::new() }
+    }
+
+    /// The compressed form; `None` when compression does not help.
+    fn gzip(&self) -> Option<&Bytes> {
+        let compress = || {
+            let mut encoder = GzEncoder::new(Vec::with_capacity(self.plain.len() / 8), Compression::fast());
+            encoder.write_all(&self.plain).ok()?;
+            let bytes = encoder.finish().ok()?;
+            (bytes.len() < self.plain.len()).then(|| Bytes::from(bytes))
+        };
+        self.gzip.get_or_init(|| if self.plain.len() < COMPRESSED_MIN { None } else { compress() }).as_ref()
+    }
+
+    /// An entity tag of the content.
+    fn tag(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&self.plain);
+        format!("W/\"{:016x}\"", hasher.finish())
+    }
+}
+
+/// What a request asked for beside the document itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+}
+
+impl Asked<'_> {
+    /// A document that changes all the time.
+    pub(super) fn document(self, status: StatusCode, content_type: &'static str, body: &Body) -> Response<Full<Bytes>> {
+        let gzip = if accepts_gzip(self.headers) { body.gzip() } else { None };
+        let bytes = gzip.unwrap_or(&body.plain).clone();
+        let length = bytes.len();
+        let mut response = Response::new(Full::new(if self.method == Method::HEAD { Bytes::new() } else { bytes }));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        if gzip.is_some() {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
+
+    /// A document that seldom changes: 304 when the client has it already.
+    pub(super) fn tagged_document(self, content_type: &'static str, body: &Body) -> Response<Full<Bytes>> {
+        let tag = body.tag();
+        let known = self.headers.get(IF_NONE_MATCH).and_then(|known| known.to_str().ok());
+        let unchanged = known.is_some_and(|known| known.split(',').any(|known| known.trim() == tag));
+        let mut response = if unchanged {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        } else {
+            self.document(StatusCode::OK, content_type, body)
+        };
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            response.headers_mut().insert(ETAG, tag);
+        }
+        response
+    }
+
+    /// An error, as RFC 9457 writes it.
+    pub(super) fn problem(self, status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
+        let title = status.canonical_reason().unwrap_or("Error");
+        let document = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
+        self.document(status, "application/problem+json", &Body::new(document.to_string()))
+    }
+
+    /// 405 with the methods that are allowed.
+    pub(super) fn wrong_method(self, allowed: &'static str) -> Response<Full<Bytes>> {
+        let detail = format!("{} is not supported here; use one of: {allowed}", self.method);
+        with_header(self.problem(StatusCode::METHOD_NOT_ALLOWED, &detail), ALLOW, allowed)
+    }
+
+    /// 401 with the scheme that is expected.
+    pub(super) fn unauthorized(self) -> Response<Full<Bytes>> {
+        let detail = "this document needs the read token: send `Authorization: Bearer TOKEN`";
+        let problem = self.problem(StatusCode::UNAUTHORIZED, detail);
+        with_header(problem, WWW_AUTHENTICATE, "Bearer realm=\"heartline\"")
+    }
+}
+
+fn with_header(mut response: Response<Full<Bytes>>, name: HeaderName, value: &'static str) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
+}
+
+/// Whether `Accept-Encoding` takes gzip with a weight above zero.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let encodings = || headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let weight = |wanted: &str| {
+        let of = |encoding: &str| -> Option<f32> {
+            let (name, parameters) = encoding.split_once(';').unwrap_or((encoding, ""));
+            let weight = parameters.trim().strip_prefix("q=").and_then(|weight| weight.parse().ok());
+            name.trim().eq_ignore_ascii_case(wanted).then(|| weight.unwrap_or(1.0))
+        };
+        encodings().flat_map(|value| value.split(',')).find_map(of)
+    };
+    weight("gzip").or_else(|| weight("*")).is_some_and(|weight| weight > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    fn headers<const N: usize>(pairs: [(HeaderName, &str); N]) -> HeaderMap {
+        pairs.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect()
+    }
+
+    fn body_of(response: Response<Full<Bytes>>) -> Bytes {
+        let collected = futures_util::FutureExt::now_or_never(response.into_body().collect());
+        collected.unwrap().unwrap().to_bytes()
+    }
+
+    #[test]
+    fn gzip_is_used_when_accepted_and_worth_it() {
+        for (value, accepted) in [
+            ("gzip", true),
+            ("deflate, GZIP;q=0.5", true),
+            ("*", true),
+            ("gzip;q=0, *", false),
+            ("br", false),
+            ("identity;q=1, *;q=0", false),
+        ] {
+            assert_eq!(accepts_gzip(&headers([(ACCEPT_ENCODING, value)])), accepted, "{value}");
+        }
+        let long = Body::new("heartline ".repeat(1_000));
+        let headers = headers([(ACCEPT_ENCODING, "gzip")]);
+        let asked = Asked { method: &Method::GET, headers: &headers };
+        let response = asked.document(StatusCode::OK, TEXT, &long);
+        assert_eq!(response.headers()[CONTENT_ENCODING], "gzip");
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(body_of(response).as_ref()).read_to_string(&mut text).unwrap();
+        assert_eq!(text.as_bytes(), long.plain.as_ref());
+        assert!(!asked.document(StatusCode::OK, TEXT, &Body::new("short")).headers().contains_key(CONTENT_ENCODING));
+    }
+
+    #[test]
+    fn a_head_request_gets_the_length_without_the_body() {
+        let none = HeaderMap::new();
+        let asked = Asked { method: &Method::HEAD, headers: &none };
+        let response = asked.document(StatusCode::OK, TEXT, &Body::new("twelve bytes"));
+        assert_eq!(response.headers()[CONTENT_LENGTH], "12");
+        assert!(body_of(response).is_empty());
+    }
+
+    #[test]
+    fn a_document_the_client_has_is_not_sent_again() {
+        let body = Body::new("catalogue");
+        let none = HeaderMap::new();
+        let first = Asked { method: &Method::GET, headers: &none }.tagged_document(JSON, &body);
+        let known = headers([(IF_NONE_MATCH, first.headers()[ETAG].to_str().unwrap())]);
+        let second = Asked { method: &Method::GET, headers: &known }.tagged_document(JSON, &body);
+        assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::NOT_MODIFIED));
+        let changed = Asked { method: &Method::GET, headers: &known }.tagged_document(JSON, &Body::new("other"));
+        assert_eq!(changed.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_problem_says_status_and_what_to_try() {
+        let none = HeaderMap::new();
+        let asked = Asked { method: &Method::POST, headers: &none };
+        let response = asked.wrong_method("GET, HEAD");
+        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        let document: serde_json::Value = serde_json::from_slice(&body_of(response)).unwrap();
+        assert_eq!(document["status"], 405);
+        assert_eq!(document["title"], "Method Not Allowed");
+        assert!(document["detail"].as_str().unwrap().contains("POST"), "{document}");
+    }
+}

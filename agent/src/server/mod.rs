@@ -1,0 +1,32 @@
+//! The HTTP endpoint: the agent's documents for dashboards, scrapers and probes. It serves HTTP/1.1 on the agent's own
+//! thread, is closed by default, and survives slow and hostile clients. It knows documents, not how they are collected.
+//!
+//! A request goes through `listener` (the port), `connections` (how many, how slow), `router` (which document),
+//! `access` (who may), `documents` and `answer` (the bytes).
+
+mod access;
+mod answer;
+mod connections;
+mod documents;
+mod fresh;
+mod listener;
+mod router;
+mod token;
+
+use std::sync::Arc;
+
+use heartline_shared::Snapshot;
+
+use crate::signals::Overall;
+
+pub(crate) use listener::{BoundAddress, Deadlines, Endpoint, Options};
+pub(crate) use token::Token;
+
+/// Where the documents come from. Called on the agent's thread; neither method waits for anything.
+pub(crate) trait Source: Send + Sync {
+    /// Everything known now.
+    fn snapshot(&self) -> Arc<Snapshot>;
+
+    /// How the service stands.
+    fn overall(&self) -> Overall;
+}
