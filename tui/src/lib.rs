@@ -2,6 +2,8 @@
 //!
 //! Layers, lowest first: `clock`, `text`, `cli`, `config`, then `source`, `model`, `alerting`, `views`, `app`, `headless`.
 
+pub mod alerting;
+pub mod clock;
 pub mod model;
 pub mod source;
 pub mod text;

@@ -1,0 +1,195 @@
+//! What is shown of the alerts: one row for each, the newest transitions, and what is wrong with the rules. How alerts
+//! are decided is not known here.
+
+use std::collections::VecDeque;
+
+use heartline_shared::UnixMillis;
+use serde::Serialize;
+
+use crate::text::Text;
+
+/// How many transitions are kept.
+pub const TRANSITIONS_MAX: usize = 500;
+
+/// How bad an alert is; ordered, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Worth knowing.
+    Info,
+    /// Somebody should look today.
+    Warning,
+    /// Somebody should look now.
+    Critical,
+}
+
+/// How an alert stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    /// Nothing to say.
+    Inactive,
+    /// It fired, and is over.
+    Resolved,
+    /// The condition holds, not long enough yet.
+    Pending,
+    /// It fires; the condition does not hold any more, not long enough yet.
+    Recovering,
+    /// It fires.
+    Firing,
+}
+
+impl AlertState {
+    /// Whether somebody should be told: firing, or recovering, which still fires.
+    pub fn is_firing(self) -> bool {
+        matches!(self, Self::Firing | Self::Recovering)
+    }
+}
+
+/// One alert of one target; or a rule that watches nothing yet, as one inactive row without a target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlertRow {
+    /// The rule's name.
+    pub name: Text,
+    /// How bad it is: the highest level that fires, else the highest that is pending, else the rule's highest.
+    pub level: Level,
+    /// How it stands.
+    pub state: AlertState,
+    /// The value it looks at, in seconds, bytes, a ratio or a count; `None` while there is no data.
+    pub value: Option<f64>,
+    /// The value written for people, such as `1.24 s`; `None` while there is no data.
+    pub value_text: Option<Text>,
+    /// The threshold of the level, as the rule writes it, such as `> 1s`.
+    pub threshold: Option<Text>,
+    /// Which target it is about, as the user named it; `None` for a rule that watches nothing yet.
+    pub target: Option<Text>,
+    /// What tells the alert from others of its rule, beside the target: the pool, the cache, the queue.
+    pub labels: Vec<(Text, Text)>,
+    /// Since when it stands like this; `None` while inactive.
+    pub since: Option<UnixMillis>,
+    /// One line for people.
+    pub summary: Text,
+    /// Where to read what to do.
+    pub runbook: Option<Text>,
+}
+
+/// A change of one alert.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TransitionRow {
+    /// When it changed.
+    pub at: UnixMillis,
+    /// The rule's name.
+    pub name: Text,
+    /// How bad it is now, or was when it ended.
+    pub level: Level,
+    /// How it stands now.
+    pub state: AlertState,
+    /// Which target it is about.
+    pub target: Option<Text>,
+    /// What tells the alert from others of its rule.
+    pub labels: Vec<(Text, Text)>,
+    /// One line for people.
+    pub summary: Text,
+}
+
+/// Everything shown of the alerts.
+#[derive(Debug, Clone, Default)]
+pub struct Board {
+    /// The alerts: firing first, the worst first, then by name and target. Inactive ones are here too.
+    pub rows: Vec<AlertRow>,
+    /// The newest changes, the newest last; at most [`TRANSITIONS_MAX`].
+    pub transitions: VecDeque<TransitionRow>,
+    /// Where the rules come from: a path, or `built-in rules`.
+    pub source: Text,
+    /// What is wrong with the rules, a few lines for each problem. The rules that were good before stay in force.
+    pub problems: Vec<Text>,
+}
+
+impl Board {
+    /// The alerts of one target, by its name.
+    pub fn of_target<'a>(&'a self, target: &'a Text) -> impl Iterator<Item = &'a AlertRow> {
+        self.rows.iter().filter(move |row| row.target.as_ref() == Some(target))
+    }
+
+    /// How many alerts of this level fire.
+    pub fn firing(&self, level: Level) -> usize {
+        self.rows.iter().filter(|row| row.level == level && row.state.is_firing()).count()
+    }
+
+    /// How bad the worst firing alert is.
+    pub fn worst(&self) -> Option<Level> {
+        self.rows.iter().filter(|row| row.state.is_firing()).map(|row| row.level).max()
+    }
+
+    /// Adds a change; the oldest leaves when there are too many.
+    pub fn remember(&mut self, transition: TransitionRow) {
+        if self.transitions.len() == TRANSITIONS_MAX {
+            self.transitions.pop_front();
+        }
+        self.transitions.push_back(transition);
+    }
+
+    /// Puts the most urgent alert on top.
+    pub fn sort(&mut self) {
+        self.rows.sort_by(|a, b| {
+            let urgency = |row: &AlertRow| (std::cmp::Reverse(row.state), std::cmp::Reverse(row.level));
+            let subject = |row: &AlertRow| (row.name.clone(), row.target.clone(), row.labels.clone());
+            urgency(a).cmp(&urgency(b)).then_with(|| subject(a).cmp(&subject(b)))
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, level: Level, state: AlertState) -> AlertRow {
+        AlertRow {
+            name: Text::new(name),
+            level,
+            state,
+            value: None,
+            value_text: None,
+            threshold: None,
+            target: Some(Text::new("shop")),
+            labels: Vec::new(),
+            since: None,
+            summary: Text::default(),
+            runbook: None,
+        }
+    }
+
+    #[test]
+    fn the_most_urgent_alert_is_on_top() {
+        let mut board = Board {
+            rows: vec![
+                row("calm", Level::Critical, AlertState::Inactive),
+                row("b", Level::Warning, AlertState::Firing),
+                row("soon", Level::Critical, AlertState::Pending),
+                row("a", Level::Critical, AlertState::Firing),
+            ],
+            ..Board::default()
+        };
+        board.sort();
+        let order: Vec<&str> = board.rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(order, ["a", "b", "soon", "calm"]);
+        assert_eq!((board.worst(), board.firing(Level::Warning)), (Some(Level::Critical), 1));
+    }
+
+    #[test]
+    fn old_transitions_leave() {
+        let mut board = Board::default();
+        for at in 0..600 {
+            board.remember(TransitionRow {
+                at: UnixMillis(at),
+                name: Text::new("a"),
+                level: Level::Info,
+                state: AlertState::Firing,
+                target: None,
+                labels: Vec::new(),
+                summary: Text::default(),
+            });
+        }
+        assert_eq!((board.transitions.len(), board.transitions[0].at), (TRANSITIONS_MAX, UnixMillis(100)));
+    }
+}
