@@ -104,6 +104,11 @@ impl Document {
         snapshot
     }
 
+    /// The document as it is, valid or not.
+    pub(crate) fn unchecked(&self) -> Snapshot {
+        self.0.clone()
+    }
+
     /// The document as the answer of target 0 to a poll that ended at `at_ms`; the poll's generation is that time.
     pub(crate) fn arrives(&self, at_ms: u64) -> Outcome {
         let answer = Answer { snapshot: Arc::new(self.snapshot()), bytes: 4_096, series_left_out: 0 };

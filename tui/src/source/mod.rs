@@ -1,5 +1,19 @@
 //! Where snapshots come from: agents over HTTP. What they mean is not known here.
+//!
+//! `target` is what the user names, `token` what opens it, `http` one poll, `document` its answer made safe, `feed` all
+//! polls of all targets.
 
+mod document;
+#[cfg(test)]
+mod farm;
+mod feed;
+mod http;
 pub mod outcome;
+mod target;
+mod token;
 
+pub use feed::{BACK_OFF_MAX, Feed};
+pub use http::{CONNECT_MAX, DOCUMENT_BYTES_MAX, POLL_MAX};
 pub use outcome::{Answer, Failure, Outcome};
+pub use target::{DEFAULT_TARGET, Target, TargetError};
+pub use token::Tokens;

@@ -1,0 +1,178 @@
+//! One poll of one agent over HTTP, within its deadlines and limits. When to poll is not decided here.
+//!
+//! A target can be slow, wrong or hostile: a connection has one second and the whole answer five, redirects are not
+//! followed, and at most 8 MiB are read after decompression. Large documents wait for room, so that many at once do not
+//! fill the memory; targets that have answered well before do not queue behind those that have not.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION};
+use reqwest::{Client, Response, StatusCode, Url};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::document::{self, Document};
+use super::{Answer, Failure};
+
+/// How long a connection may take.
+pub const CONNECT_MAX: Duration = Duration::from_secs(1);
+/// How long a whole poll may take.
+pub const POLL_MAX: Duration = Duration::from_secs(5);
+/// How long a document may be after decompression, in bytes.
+pub const DOCUMENT_BYTES_MAX: usize = 8 << 20;
+/// From this size on a document needs room of its own.
+const LARGE_BYTES: usize = 512 << 10;
+/// From this size on a document is parsed off the runtime's threads.
+const PARSE_INLINE_BYTES: usize = 64 << 10;
+
+/// A client for all targets.
+///
+/// # Errors
+/// When the system's TLS settings cannot be read.
+pub(super) fn client() -> reqwest::Result<Client> {
+    Client::builder()
+        .user_agent(concat!("heartline/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_MAX)
+        .pool_max_idle_per_host(1)
+        .http1_only()
+        .no_proxy()
+        .build()
+}
+
+/// Room for large documents, shared by all targets.
+#[derive(Debug)]
+pub(super) struct Room {
+    proven: Arc<Semaphore>,
+    unproven: Arc<Semaphore>,
+    parsing: Arc<Semaphore>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { proven: places(2), unproven: places(2), parsing: places(1) }
+    }
+}
+
+/// How one agent is asked.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) client: Client,
+    pub(super) url: Url,
+    pub(super) token: Option<HeaderValue>,
+    pub(super) room: Arc<Room>,
+    pub(super) series_bytes_max: usize,
+}
+
+impl Link {
+    /// Asks for a snapshot. `proven` tells whether the target's newest answer was good.
+    pub(super) async fn poll(&self, proven: bool) -> Result<Answer, Failure> {
+        let exchange = tokio::time::timeout(POLL_MAX, self.exchange(proven)).await;
+        let late = || format!("no complete answer from {} within {} s", self.place(), POLL_MAX.as_secs());
+        exchange.unwrap_or_else(|_| Err(late())).map_err(|explanation| Failure::new(&explanation))
+    }
+
+    fn place(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
+    async fn exchange(&self, proven: bool) -> Result<Answer, String> {
+        let mut request = self.client.get(self.url.clone()).header(ACCEPT, "application/json");
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token.clone());
+        }
+        let response = request.send().await.map_err(|error| self.explain(&error))?;
+        self.refuse_status(&response)?;
+        let (body, permit) = self.read_body(response, proven).await?;
+        let bytes = body.len() as u64;
+        let document = self.parse(body).await?;
+        drop(permit);
+        let snapshot = Arc::new(document.snapshot);
+        Ok(Answer { snapshot, bytes, series_left_out: document.series_left_out })
+    }
+
+    fn refuse_status(&self, response: &Response) -> Result<(), String> {
+        let (place, status) = (self.place(), response.status());
+        if status == StatusCode::OK {
+            return Ok(());
+        }
+        let location = || {
+            let location = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+            location.map_or_else(String::new, |to| format!(" to {to}"))
+        };
+        Err(match status.as_u16() {
+            300..=399 => format!("{place} redirects{}; redirects are not followed, name the final address", location()),
+            401 | 403 if self.token.is_some() => format!("{place} refuses the token of --token-file ({status})"),
+            401 | 403 => format!("{place} wants a token ({status}); pass it with --token-file"),
+            404 => format!("{place} has no {}; is this the address of a heartline agent?", self.url.path()),
+            _ => format!("{place} answered {status}"),
+        })
+    }
+
+    async fn read_body(
+        &self,
+        mut response: Response,
+        proven: bool,
+    ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), String> {
+        let (mut body, mut permit) = (Vec::new(), None);
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.explain(&error))? {
+            if body.len() + chunk.len() > DOCUMENT_BYTES_MAX {
+                let limit = DOCUMENT_BYTES_MAX >> 20;
+                return Err(format!(
+                    "the answer of {} is longer than {limit} MiB, the most that is read",
+                    self.place()
+                ));
+            }
+            if permit.is_none() && body.len() + chunk.len() > LARGE_BYTES {
+                let places = if proven { &self.room.proven } else { &self.room.unproven };
+                permit = Arc::clone(places).acquire_owned().await.ok();
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((body, permit))
+    }
+
+    async fn parse(&self, body: Vec<u8>) -> Result<Document, String> {
+        let series_bytes_max = self.series_bytes_max;
+        let parsed = if body.len() <= PARSE_INLINE_BYTES {
+            document::read(&body, series_bytes_max)
+        } else {
+            let large = body.len() > LARGE_BYTES;
+            let turn = if large { Arc::clone(&self.room.parsing).acquire_owned().await.ok() } else { None };
+            let parse = tokio::task::spawn_blocking(move || {
+                let document = document::read(&body, series_bytes_max);
+                drop((body, turn));
+                document
+            });
+            parse.await.unwrap_or_else(|error| Err(format!("reading the answer failed ({error})")))
+        };
+        parsed.map_err(|reason| format!("{}: {reason}", self.place()))
+    }
+
+    /// A failed exchange in words, with the innermost cause and what to try.
+    fn explain(&self, error: &reqwest::Error) -> String {
+        let place = self.place();
+        let mut cause = error.source();
+        while let Some(inner) = cause.and_then(std::error::Error::source) {
+            cause = Some(inner);
+        }
+        let cause = cause.map_or_else(|| "no cause given".to_owned(), ToString::to_string);
+        if error.is_timeout() && error.is_connect() {
+            let limit = CONNECT_MAX.as_secs();
+            return format!(
+                "no connection to {place} within {limit} s; is the address right, and does a firewall allow it?"
+            );
+        }
+        if error.is_connect() {
+            return format!(
+                "cannot connect to {place} ({cause}); is the service running, and does its agent listen there?"
+            );
+        }
+        if error.is_body() || error.is_decode() {
+            return format!("the answer of {place} broke off ({cause})");
+        }
+        format!("{place} gave no usable HTTP answer ({cause}); is this the address of a heartline agent?")
+    }
+}
