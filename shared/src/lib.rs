@@ -3,6 +3,8 @@
 //!
 //! Layers, lowest first: `time`, `label`, `catalog`, `buckets`, `error`, then `histogram`, `snapshot`, `alerts`.
 
+#[cfg(feature = "alerts")]
+pub mod alerts;
 pub mod buckets;
 pub mod catalog;
 pub mod error;
