@@ -77,9 +77,10 @@ async fn templates_are_routes_nested_ones_in_full_and_paths_never_become_labels(
 async fn a_client_that_leaves_before_the_head_or_within_the_body_is_cancelled() {
     let agent = agent();
     let endless = async || {
-        let frames = futures_util::stream::unfold((), async |()| {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            Some((Ok::<_, std::io::Error>(Bytes::from_static(b"tick\n")), ()))
+        let beat = tokio::time::interval(Duration::from_millis(5));
+        let frames = futures_util::stream::unfold(beat, async |mut beat| {
+            beat.tick().await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b"tick\n")), beat))
         });
         Body::from_stream(frames)
     };
