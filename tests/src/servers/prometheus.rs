@@ -1,0 +1,95 @@
+//! A Prometheus that scrapes what a test points it at, and promtool's opinion of a metrics page.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{START_LIMIT, free_port, installed};
+use crate::program::Program;
+use crate::waiting::wait_until;
+
+/// A running server; it ends when dropped.
+#[derive(Debug)]
+pub struct Prometheus {
+    program: Program,
+    url: String,
+    _folder: TempDir,
+}
+
+impl Prometheus {
+    /// Starts one that scrapes `target`, a `host:port`, every second.
+    ///
+    /// # Errors
+    /// When it is not installed or does not answer.
+    pub fn start(target: &str) -> Result<Self> {
+        let server = installed("prometheus", &[], "prometheus")?;
+        let folder = tempfile::tempdir()?;
+        let (file, data) = (folder.path().join("prometheus.yml"), folder.path().join("data"));
+        let mut text = "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n".to_owned();
+        writeln!(text, "  - {{job_name: shop, static_configs: [{{targets: ['{target}']}}]}}")?;
+        fs::write(&file, text)?;
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let arguments = [
+            format!("--config.file={}", file.display()),
+            format!("--storage.tsdb.path={}", data.display()),
+            format!("--web.listen-address={address}"),
+        ];
+        let prometheus =
+            Self { program: Program::start(server, &arguments)?, url: format!("http://{address}"), _folder: folder };
+        wait_until(START_LIMIT, "a first scrape by Prometheus", || Ok(prometheus.value("up")?.filter(|up| *up > 0.0)))
+            .with_context(|| prometheus.program.report())?;
+        Ok(prometheus)
+    }
+
+    /// The value of an instant query that gives one series; `None` when it gives none.
+    ///
+    /// # Errors
+    /// When it does not answer or gives several series.
+    pub fn value(&self, query: &str) -> Result<Option<f64>> {
+        let mut url = reqwest::Url::parse(&format!("{}/api/v1/query", self.url))?;
+        url.query_pairs_mut().append_pair("query", query);
+        let answer: Value = reqwest::blocking::get(url)?.error_for_status()?.json()?;
+        match answer["data"]["result"].as_array().map(Vec::as_slice) {
+            Some([]) => Ok(None),
+            Some([one]) => Ok(Some(one["value"][1].as_str().context("a value is a string")?.parse()?)),
+            _ => bail!("{query} gives not one series: {answer}"),
+        }
+    }
+}
+
+/// What `promtool check metrics` complains about in a page in the text format; empty when it is clean.
+///
+/// # Errors
+/// When promtool is not installed.
+pub fn check_metrics(page: &str) -> Result<String> {
+    let promtool = installed("promtool", &[], "prometheus")?;
+    let mut child = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().context("its input is piped")?.write_all(page.as_bytes())?;
+    let output = child.wait_with_output()?;
+    let complaints = [output.stdout, output.stderr].concat();
+    let complaints = String::from_utf8_lossy(&complaints).trim().to_owned();
+    Ok(if complaints.is_empty() && !output.status.success() { output.status.to_string() } else { complaints })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promtool_passes_a_clean_page_and_names_what_is_wrong_with_another() {
+        let clean = "# HELP a_total Counts.\n# TYPE a_total counter\na_total 1\n";
+        assert_eq!(check_metrics(clean).unwrap(), "");
+        let complaints = check_metrics("# TYPE a counter\na 1\n").unwrap();
+        assert!(complaints.contains("no help text") && complaints.contains("_total"), "{complaints}");
+    }
+}
