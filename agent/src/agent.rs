@@ -16,6 +16,7 @@ use self::core::{Core, Stage};
 use self::thread::AgentThread;
 use crate::config::Config;
 use crate::error::Error;
+use crate::heap::{HeapCollector, HeapReport};
 use crate::instruments::{Counter, Gauge, Histogram};
 #[cfg(feature = "system")]
 use crate::process::HostCollector;
@@ -63,6 +64,7 @@ impl Agent {
         core.add_collector(Stage::Process, RuntimeCollector::new(runtimes.clone()));
         #[cfg(feature = "system")]
         core.add_collector(Stage::Process, HostCollector::new());
+        core.add_collector(Stage::Heap, HeapCollector::new(core.config.leak_patience));
         let thread = AgentThread::start(Arc::clone(&core), listen, Arc::clone(&address))?;
         thread.runtime().spawn(process::pulse(runtimes.clone()));
         let agent = Self(Arc::new(Inner { core, thread, address, runtimes }));
@@ -190,6 +192,17 @@ impl Agent {
     /// Whether no critical check fails.
     pub fn is_healthy(&self) -> bool {
         self.core().health.overall(Tick::now()) != Overall::Unhealthy
+    }
+
+    /// Figures of the heap and the leak verdict.
+    pub fn heap(&self) -> HeapReport {
+        HeapReport::of(&self.snapshot())
+    }
+
+    /// Calls `callback` on the agent's thread when a leak is suspected and when the suspicion is withdrawn. It must not
+    /// block: nothing is collected or served meanwhile.
+    pub fn on_heap_alert(&self, callback: impl Fn(&HeapReport) + Send + 'static) {
+        self.core().on_heap_alert(Box::new(move |snapshot| callback(&HeapReport::of(snapshot))));
     }
 
     /// Observes a tokio runtime beside the one that the agent was started in. A small task on it answers the agent's

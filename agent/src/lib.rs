@@ -28,6 +28,7 @@ mod clock;
 mod config;
 mod error;
 mod exporters;
+mod heap;
 pub mod instruments;
 pub mod integrations;
 #[cfg(feature = "jemalloc")]
@@ -44,6 +45,7 @@ pub use config::{
     DEFAULT_SLOW_QUERY, LABEL_VALUE_BYTES_MAX, TOKEN_BYTES_MIN,
 };
 pub use error::Error;
+pub use heap::HeapReport;
 pub use heartline_shared::snapshot::{CheckStatus, Criticality, Leak, Trend};
 pub use heartline_shared::{Labels, Snapshot, UnixMillis};
 pub use signals::{

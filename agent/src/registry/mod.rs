@@ -174,12 +174,11 @@ impl Registry {
     /// A metric was used as another kind than it is, or there is no room for it: what is recorded is counted as dropped.
     #[cold]
     fn misuse<T>(&self, metric: &str, used_as: Kind, detached: T) -> T {
-        match self.families.get(metric) {
-            Some(family) => {
-                let kind = family.kind;
-                tracing::warn!(metric, ?kind, ?used_as, "used as another kind than it is; these records are dropped");
-            }
-            None => tracing::warn!(metric, limit = METRICS_MAX, "one metric too many; its records are dropped"),
+        if let Some(family) = self.families.get(metric) {
+            let kind = family.kind;
+            tracing::warn!(metric, ?kind, ?used_as, "used as another kind than it is; these records are dropped");
+        } else {
+            tracing::warn!(metric, limit = METRICS_MAX, "one metric too many; its records are dropped");
         }
         detached
     }

@@ -1,0 +1,11 @@
+//! The heap: what the allocator says, where the memory floor is going, and whether that looks like a leak.
+
+mod collector;
+#[cfg(feature = "jemalloc")]
+mod jemalloc;
+mod report;
+mod slope;
+mod trend;
+
+pub(crate) use collector::HeapCollector;
+pub use report::HeapReport;
