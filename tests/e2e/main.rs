@@ -1,3 +1,11 @@
 //! The end-to-end tests: real programs and servers, seen only through ports, output and exit codes.
+//!
+//! Each test starts what it needs on ports and in folders of its own and ends it by process id. They measure time and
+//! load, so `./test e2e` runs them one at a time.
 
-fn main() {}
+mod databases;
+mod demo;
+mod faults;
+mod restarts;
+mod scraping;
+mod truth;

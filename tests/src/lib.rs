@@ -6,6 +6,7 @@
 //! | `waiting` | a condition with a deadline instead of a sleep |
 //! | `program` | a child process with its output, ended when dropped |
 //! | `binaries` | where the built programs are |
+//! | `readings` | totals of a snapshot, to be held against other counts |
 //! | `servers` | Redis, PostgreSQL and Prometheus from the system packages |
 //! | `shop` | the reference service, its counters and its fault switches |
 //! | `alert_rules` | the shipped rules on a shorter clock |
@@ -14,6 +15,7 @@
 pub mod alert_rules;
 pub mod binaries;
 pub mod program;
+pub mod readings;
 pub mod servers;
 pub mod shop;
 pub mod ticks;

@@ -15,7 +15,6 @@ use tempfile::TempDir;
 
 use crate::binaries::binary;
 use crate::program::Program;
-use crate::waiting::wait_until;
 
 /// Starting includes migrations, seeding and warming.
 const START_LIMIT: Duration = Duration::from_mins(2);
@@ -33,10 +32,9 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A shop under the load profile of this name for `seconds`.
-    pub fn loaded(profile: &str, seconds: u64) -> Self {
-        let arguments = ["--load", profile, "--seconds", &seconds.to_string()].map(str::to_owned).to_vec();
-        Self { arguments, ..Self::default() }
+    /// A shop that puts the load profile of this name on itself until it ends.
+    pub fn loaded(profile: &str) -> Self {
+        Self { arguments: vec!["--load".to_owned(), profile.to_owned()], ..Self::default() }
     }
 
     /// The same with a variable in its environment.
@@ -218,17 +216,52 @@ impl Shop {
         Ok((answer.status().as_u16(), answer.text()?))
     }
 
-    /// Waits for the load to end and gives its own counts.
+    /// Starts the load profile of this name on it as a program of its own that ends after `seconds`.
     ///
     /// # Errors
-    /// When it has not ended within `limit`.
-    pub fn load_counts(&mut self, limit: Duration) -> Result<Vec<RequestTotal>> {
-        let file = self.data.path().join("load-counts.json");
-        let text = wait_until(limit, "the load to end", || Ok(fs::read_to_string(&file).ok()))
-            .with_context(|| self.program.report())?;
-        let document: Value = serde_json::from_str(&text).context("the load's counts")?;
-        let list = document.get("requests").cloned().unwrap_or(document);
-        serde_json::from_value(list).with_context(|| format!("the load's counts: {text}"))
+    /// When it cannot be started.
+    pub fn load(&self, profile: &str, seconds: u64) -> Result<Load> {
+        let folder = tempfile::tempdir()?;
+        let mut command = Command::new(binary("heartline-shop")?);
+        command.args([
+            "load-generator",
+            "--target",
+            &self.url,
+            "--profile",
+            profile,
+            "--seconds",
+            &seconds.to_string(),
+        ]);
+        Ok(Load { program: Program::start_command(command.arg("--out").arg(folder.path()))?, folder })
+    }
+}
+
+/// A running load generator; it ends when dropped.
+#[derive(Debug)]
+pub struct Load {
+    program: Program,
+    folder: TempDir,
+}
+
+/// What the generator counted.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LoadCounts {
+    /// Answered requests.
+    pub requests: Vec<RequestTotal>,
+    /// Requests without an answer.
+    pub unanswered: Vec<Value>,
+}
+
+impl Load {
+    /// Waits for it to end by itself and gives its own counts.
+    ///
+    /// # Errors
+    /// When it has not ended within `limit`, or not successfully.
+    pub fn counts(mut self, limit: Duration) -> Result<LoadCounts> {
+        let status = self.program.wait(limit)?;
+        ensure!(status.success(), "the load generator ended with {status}: {}", self.program.report());
+        let text = fs::read_to_string(self.folder.path().join("load-counts.json")).context("the load's counts")?;
+        serde_json::from_str(&text).with_context(|| format!("the load's counts: {text}"))
     }
 }
 
@@ -240,17 +273,12 @@ fn launch(setup: &Setup, data: &Path, shop: &str, agent: &str) -> Result<(Progra
     command.args(arguments).env_remove("DATABASE_URL").env_remove("REDIS_URL");
     command.envs(setup.environment.iter().map(|(name, value)| (name, value)));
     let mut program = Program::start_command(&mut command)?;
-    let shop = program.wait_for_line(START_LIMIT, "the shop's address", |line| address(line, "shop"))?;
-    let agent = program.wait_for_line(START_LIMIT, "the agent's address", |line| address(line, "agent"))?;
+    let (shop, agent) = program.wait_for_line(START_LIMIT, "the addresses", addresses)?;
     Ok((program, shop, agent))
 }
 
-/// The URL in a line that speaks of `who`.
-fn address(line: &str, who: &str) -> Option<String> {
-    let words = line.split(|character: char| character.is_whitespace() || character == '"');
-    let url = words.clone().find(|word| word.starts_with("http://"))?;
-    words
-        .clone()
-        .any(|word| word.trim_end_matches(':') == who)
-        .then(|| url.trim_end_matches(['/', ',', '.']).to_owned())
+/// Reads `listening on http://… agent on http://…`.
+fn addresses(line: &str) -> Option<(String, String)> {
+    let (shop, agent) = line.strip_prefix("listening on ")?.split_once(" agent on ")?;
+    Some((shop.trim().to_owned(), agent.trim().to_owned()))
 }

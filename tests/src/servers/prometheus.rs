@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::{START_LIMIT, free_port, installed};
 use crate::program::Program;
+use crate::readings::Totals;
 use crate::waiting::wait_until;
 
 /// A running server; it ends when dropped.
@@ -51,15 +52,38 @@ impl Prometheus {
     /// # Errors
     /// When it does not answer or gives several series.
     pub fn value(&self, query: &str) -> Result<Option<f64>> {
+        match self.series(query)?.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(number(one)?)),
+            several => bail!("{query} gives {} series", several.len()),
+        }
+    }
+
+    /// The whole values of an instant query by the values of `labels`.
+    ///
+    /// # Errors
+    /// When it does not answer, or with a value that is not a count.
+    pub fn totals(&self, query: &str, labels: &[String]) -> Result<Totals> {
+        let key = |series: &Value| {
+            labels.iter().map(|name| series["metric"][name].as_str().unwrap_or_default().to_owned()).collect()
+        };
+        self.series(query)?.iter().map(|series| Ok((key(series), text(series)?.parse()?))).collect()
+    }
+
+    fn series(&self, query: &str) -> Result<Vec<Value>> {
         let mut url = reqwest::Url::parse(&format!("{}/api/v1/query", self.url))?;
         url.query_pairs_mut().append_pair("query", query);
         let answer: Value = reqwest::blocking::get(url)?.error_for_status()?.json()?;
-        match answer["data"]["result"].as_array().map(Vec::as_slice) {
-            Some([]) => Ok(None),
-            Some([one]) => Ok(Some(one["value"][1].as_str().context("a value is a string")?.parse()?)),
-            _ => bail!("{query} gives not one series: {answer}"),
-        }
+        answer["data"]["result"].as_array().cloned().with_context(|| format!("{query} gives no series: {answer}"))
     }
+}
+
+fn text(series: &Value) -> Result<&str> {
+    series["value"][1].as_str().context("a value is a string")
+}
+
+fn number(series: &Value) -> Result<f64> {
+    Ok(text(series)?.parse()?)
 }
 
 /// What `promtool check metrics` complains about in a page in the text format; empty when it is clean.

@@ -1,0 +1,71 @@
+//! What others read from the agent: promtool's opinion of the metrics page, and a real Prometheus' numbers.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use heartline_shared::catalog::{Kind, find};
+use heartline_tests::readings::{Totals, differences, totals};
+use heartline_tests::servers::{Prometheus, check_metrics};
+use heartline_tests::shop::{Setup, Shop};
+use heartline_tests::waiting::wait_until;
+
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// Metrics and the labels they are compared by.
+const COMPARED: &[(&str, &[&str])] = &[
+    ("http.server.request.duration", &["http.request.method", "http.route", "http.response.status_code"]),
+    ("db.client.operation.duration", &["db.system.name", "db.query.summary"]),
+    ("heartline.cache.requests", &["cache.name", "cache.tier", "cache.result"]),
+    ("heartline.cache.writes", &["cache.name", "cache.tier"]),
+    ("heartline.job.enqueued", &["queue.name", "job.name"]),
+    ("heartline.job.completed", &["queue.name", "job.name", "job.outcome"]),
+];
+
+#[test]
+fn promtool_finds_nothing_wrong_with_the_metrics_page() -> Result<()> {
+    let shop = Shop::start(Setup::default())?;
+    shop.load("basic", 5)?.counts(LIMIT)?;
+    let page = shop.agent_page("/metrics")?;
+    for expected in ["http_server_request_duration_seconds_bucket", "heartline_cache_requests_total", "jemalloc_"] {
+        ensure!(page.contains(expected), "there is no {expected} on the page:\n{page}");
+    }
+    let complaints = check_metrics(&page)?;
+    ensure!(complaints.is_empty(), "promtool complains:\n{complaints}");
+    Ok(())
+}
+
+#[test]
+fn a_real_prometheus_reads_the_same_totals() -> Result<()> {
+    let shop = Shop::start(Setup::default())?;
+    let prometheus = Prometheus::start(shop.agent_url().trim_start_matches("http://"))?;
+    shop.load("basic", 10)?.counts(LIMIT)?;
+    wait_until(LIMIT, "Prometheus to read the same totals", || same_totals(&shop, &prometheus).map(Some))?;
+    Ok(())
+}
+
+fn same_totals(shop: &Shop, prometheus: &Prometheus) -> Result<()> {
+    let snapshot = shop.snapshot()?;
+    let mut found = Vec::new();
+    for (metric, labels) in COMPARED {
+        let ours = totals(&snapshot, metric, labels);
+        ensure!(ours.values().sum::<u64>() > 0, "{metric} counted nothing");
+        let theirs = prometheus_totals(prometheus, metric, labels)?;
+        found.extend(
+            differences(("the agent", &ours), ("Prometheus", &theirs))
+                .into_iter()
+                .map(|line| format!("{metric} {line}")),
+        );
+    }
+    if !found.is_empty() {
+        bail!("{}", found.join("\n"));
+    }
+    Ok(())
+}
+
+fn prometheus_totals(prometheus: &Prometheus, metric: &str, labels: &[&str]) -> Result<Totals> {
+    let known = find(metric).expect("the compared metrics are in the catalogue");
+    let suffix = if known.kind == Kind::Histogram { "_count" } else { "" };
+    let labels: Vec<String> = labels.iter().map(|label| label.replace('.', "_")).collect();
+    let query = format!("sum by ({}) ({}{suffix})", labels.join(", "), known.prometheus_name());
+    prometheus.totals(&query, &labels)
+}
