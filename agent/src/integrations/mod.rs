@@ -4,11 +4,14 @@
 //! |---|---|---|
 //! | `tower` | requests through any tower service that speaks [`http`] | [`Agent::http_layer`](crate::Agent::http_layer) |
 //! | `axum` | the same layer learns the route template; single handlers | [`Agent::timed`](crate::Agent::timed) |
+//! | `sqlx` | queries, their rows and errors, the connection pool | [`Agent::sqlx`](crate::Agent::sqlx) |
 //!
 //! This file holds every `cfg(feature)` of the folder; the files themselves are written as if always present.
 
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "sqlx")]
+mod sqlx;
 #[cfg(feature = "tower")]
 mod tower;
 #[cfg(feature = "tower")]
@@ -16,6 +19,8 @@ mod unwinding;
 
 #[cfg(feature = "axum")]
 pub use self::axum::{Timed, TimedFuture};
+#[cfg(feature = "sqlx")]
+pub use self::sqlx::{Observed, ObservedConnection, ObservedPool, ObservedTransaction};
 #[cfg(feature = "tower")]
 pub use self::tower::{HttpFuture, HttpLayer, HttpService, ObservedBody, RouteTemplate};
 

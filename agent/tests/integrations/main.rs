@@ -3,4 +3,5 @@
 
 mod axum;
 mod readings;
+mod sqlx;
 mod tower;

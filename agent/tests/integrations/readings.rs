@@ -23,6 +23,13 @@ pub(crate) fn records(agent: &Agent, metric: &str, wanted: Wanted<'_>) -> u64 {
     series.filter(|series| has(&series.labels, wanted)).map(|series| series.histogram.count).sum()
 }
 
+/// The sum, in the resolution of the grid, of all values in the histogram series of `metric` that have these labels.
+pub(crate) fn sum(agent: &Agent, metric: &str, wanted: Wanted<'_>) -> u64 {
+    let snapshot = agent.snapshot();
+    let series = snapshot.metrics.iter().filter(|family| family.name == metric).flat_map(|family| &family.histograms);
+    series.filter(|series| has(&series.labels, wanted)).map(|series| series.histogram.sum).sum()
+}
+
 /// The sum of all number series of `metric` that have these labels; `None` when there are none.
 pub(crate) fn number(agent: &Agent, metric: &str, wanted: Wanted<'_>) -> Option<f64> {
     let snapshot = agent.snapshot();
