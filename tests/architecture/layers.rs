@@ -49,10 +49,14 @@ pub(crate) const CRATES: &[CrateLayers] = &[
             &["source"],
             &["model"],
             &["alerting"],
+            // targets, model and alerts as one: what the dashboard and the headless commands share
+            &["session"],
             &["screen", "keymap"],
             &["views"],
             &["app"],
             &["headless"],
+            // arguments to exit code
+            &["program"],
         ],
     },
 ];

@@ -1,9 +1,17 @@
 //! The heartline dashboard and its headless tools, as a library so that the demo can run it in its own process.
 //!
-//! Layers, lowest first: `clock`, `text`, `cli`, `config`, then `source`, `model`, `alerting`, `views`, `app`, `headless`.
+//! Layers, lowest first: `clock`, `text`, `cli`, `config`; `source` (where snapshots come from), `model` (what is known of
+//! each target), `alerting`, `session` (all of these together), `headless`, `program` (arguments to exit code).
 
 pub mod alerting;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod headless;
 pub mod model;
+mod program;
+pub mod session;
 pub mod source;
 pub mod text;
+
+pub use program::run;

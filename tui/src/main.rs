@@ -1,2 +1,5 @@
-//! main
-fn main() {}
+//! The binary `heartline`: the library's program with this process's arguments.
+
+fn main() -> std::process::ExitCode {
+    heartline_tui::run(std::env::args_os())
+}

@@ -4,57 +4,30 @@
 use std::collections::VecDeque;
 
 use heartline_shared::UnixMillis;
-use serde::Serialize;
+/// How bad an alert is, and how it stands.
+pub use heartline_shared::alerts::{Level, State as AlertState};
 
 use crate::text::Text;
 
 /// How many transitions are kept.
 pub const TRANSITIONS_MAX: usize = 500;
 
-/// How bad an alert is; ordered, the worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// Worth knowing.
-    Info,
-    /// Somebody should look today.
-    Warning,
-    /// Somebody should look now.
-    Critical,
-}
-
-/// How an alert stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertState {
-    /// Nothing to say.
-    Inactive,
-    /// It fired, and is over.
-    Resolved,
-    /// The condition holds, not long enough yet.
-    Pending,
-    /// It fires; the condition does not hold any more, not long enough yet.
-    Recovering,
-    /// It fires.
-    Firing,
-}
-
-impl AlertState {
-    /// Whether somebody should be told: firing, or recovering, which still fires.
-    pub fn is_firing(self) -> bool {
-        matches!(self, Self::Firing | Self::Recovering)
-    }
-}
-
 /// One alert of one target; or a rule that watches nothing yet, as one inactive row without a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertRow {
     /// The rule's name.
     pub name: Text,
-    /// How bad it is: the highest level that fires, else the highest that is pending, else the rule's highest.
+    /// How bad it is: the highest level that fires, else the highest that is pending, else the one that ended, else the
+    /// rule's highest.
     pub level: Level,
     /// How it stands.
     pub state: AlertState,
+    /// The alert that makes this one pointless; nobody needs to act on such a row.
+    pub inhibited_by: Option<Text>,
+    /// Whether it fires because nothing is heard any more.
+    pub no_data: bool,
+    /// Whether its rule never had any data: perhaps a metric nobody records.
+    pub never_seen: bool,
     /// The value it looks at, in seconds, bytes, a ratio or a count; `None` while there is no data.
     pub value: Option<f64>,
     /// The value written for people, such as `1.24 s`; `None` while there is no data.
@@ -116,9 +89,10 @@ impl Board {
         self.rows.iter().filter(|row| row.level == level && row.state.is_firing()).count()
     }
 
-    /// How bad the worst firing alert is.
+    /// How bad the worst firing alert is, of those that another one does not make pointless.
     pub fn worst(&self) -> Option<Level> {
-        self.rows.iter().filter(|row| row.state.is_firing()).map(|row| row.level).max()
+        let counts = |row: &&AlertRow| row.state.is_firing() && row.inhibited_by.is_none();
+        self.rows.iter().filter(counts).map(|row| row.level).max()
     }
 
     /// Adds a change; the oldest leaves when there are too many.
@@ -148,6 +122,9 @@ mod tests {
             name: Text::new(name),
             level,
             state,
+            inhibited_by: None,
+            no_data: false,
+            never_seen: false,
             value: None,
             value_text: None,
             threshold: None,

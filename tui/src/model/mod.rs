@@ -6,15 +6,13 @@
 
 pub mod chart;
 mod figures;
-#[cfg(test)]
-pub(crate) mod fixture;
 mod frames;
 mod history;
 pub mod reading;
-#[cfg(test)]
-mod scenarios;
 mod store;
 pub mod target;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -23,6 +21,8 @@ use heartline_shared::UnixMillis;
 pub use chart::{Axis, Chart};
 pub use reading::{Freshness, TargetReading};
 pub use target::Target;
+#[cfg(test)]
+pub(crate) use tests::fixture;
 
 use crate::source::Outcome;
 use crate::text::Text;

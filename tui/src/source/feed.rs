@@ -91,6 +91,11 @@ impl Feed {
             self.mailbox.filled.notified().await;
         }
     }
+
+    /// The newest outcome of each target that has one, without waiting.
+    pub fn take(&mut self) -> Vec<Outcome> {
+        self.mailbox.take()
+    }
 }
 
 /// When one target is polled.

@@ -4,12 +4,12 @@
 //! polls of all targets.
 
 mod document;
-#[cfg(test)]
-mod farm;
 mod feed;
 mod http;
 pub mod outcome;
 mod target;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use feed::{BACK_OFF_MAX, Feed};

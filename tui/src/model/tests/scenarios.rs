@@ -7,8 +7,8 @@ use heartline_shared::{Kind, UnixMillis};
 use proptest::prelude::*;
 
 use super::fixture::{Document, STARTED, fails};
-use super::reading::BreakerState;
-use super::{Axis, Chart, Freshness, Model, Settings, TargetReading};
+use crate::model::reading::BreakerState;
+use crate::model::{Axis, Chart, Freshness, Model, Settings, TargetReading};
 use crate::text::Text;
 
 /// Our clock in the scenarios; it has nothing to do with the target's.

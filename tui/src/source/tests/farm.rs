@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Feed, Outcome, Target, Tokens};
 use crate::clock::Clock;
 use crate::model::fixture::Document;
+use crate::source::{Feed, Outcome, Target, Tokens};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const QUICK: Duration = Duration::from_millis(50);
@@ -77,9 +77,10 @@ async fn serve(mut stream: TcpStream, manner: Manner, heads: Arc<Mutex<Vec<Strin
         Manner::Silent => std::future::pending().await,
         Manner::Dripping => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n").await?;
+            let mut beat = tokio::time::interval(QUICK);
             loop {
                 stream.write_all(b" ").await?;
-                tokio::time::sleep(QUICK).await;
+                beat.tick().await;
             }
         }
         Manner::Good => stream.write_all(&answer("200 OK", "", &document(nth))).await?,

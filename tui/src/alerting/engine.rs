@@ -1,0 +1,291 @@
+//! Feeds what targets answered to the alert engine and turns its alerts into rows. The engine decides; nothing is decided
+//! here.
+
+use std::collections::BTreeMap;
+
+use heartline_shared::alerts::{
+    AlertFile, AlertInstance, Change, Engine, Needs, Rule, Samples, State, TargetKey, Transition,
+};
+use heartline_shared::{Labels, UnixMillis};
+
+use super::board::{AlertRow, Board, Level, TransitionRow};
+use super::rules::RuleFile;
+use crate::source::Outcome;
+use crate::text::Text;
+
+/// The labels that a target's name stands for.
+const TARGET_LABELS: [&str; 2] = ["job", "instance"];
+
+/// The alerts over all targets.
+#[derive(Debug)]
+pub struct Alerting {
+    rules: AlertFile,
+    engine: Engine,
+    samples: Samples,
+    board: Board,
+    targets: Vec<Followed>,
+    names: BTreeMap<TargetKey, Text>,
+}
+
+/// A target, and the process that answered there last.
+#[derive(Debug)]
+struct Followed {
+    name: Text,
+    process: Option<Process>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Process {
+    key: TargetKey,
+    started_at: UnixMillis,
+    seq: u64,
+}
+
+impl Alerting {
+    /// Alerts over targets of these names, with the rules of `source`. Where `rules` are wrong, that is shown, and
+    /// `fallback` is in force.
+    pub fn new(targets: impl IntoIterator<Item = Text>, source: Text, rules: RuleFile, fallback: AlertFile) -> Self {
+        let (rules, problems) = match rules {
+            Ok(rules) => (rules, Vec::new()),
+            Err(problems) => (fallback, problems),
+        };
+        let targets = targets.into_iter().map(|name| Followed { name, process: None }).collect();
+        let mut alerting = Self {
+            engine: Engine::new(&rules),
+            samples: Samples::for_file(&rules),
+            board: Board { source, problems, ..Board::default() },
+            rules,
+            targets,
+            names: BTreeMap::new(),
+        };
+        alerting.draw_up();
+        alerting
+    }
+
+    /// What is shown.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Takes the result of a poll in: samples of an answer, or the end of a target's series when it failed.
+    pub fn observe(&mut self, outcome: &Outcome) {
+        let Some(target) = self.targets.get_mut(outcome.target) else { return };
+        let Ok(answer) = &outcome.answer else {
+            if let Some(process) = &target.process {
+                self.samples.mark_stale(&process.key, outcome.at);
+            }
+            return;
+        };
+        let snapshot = &*answer.snapshot;
+        let process = Process { key: TargetKey::of(snapshot), started_at: snapshot.started_at_ms, seq: snapshot.seq };
+        let before = target.process.replace(process.clone());
+        if before.as_ref() == Some(&process) {
+            return; // an old answer, sent again
+        }
+        if let Some(before) = before.filter(|before| before.key != process.key) {
+            self.samples.mark_stale(&before.key, outcome.at);
+        }
+        self.names.entry(process.key.clone()).or_insert_with(|| target.name.clone());
+        self.samples.record(&process.key, snapshot, outcome.at);
+    }
+
+    /// Evaluates the rules whose time has come; gives what changed.
+    pub fn evaluate(&mut self, now: UnixMillis) -> Vec<TransitionRow> {
+        let transitions = self.engine.evaluate(&self.samples, now);
+        self.note(&transitions)
+    }
+
+    /// Goes on with changed rules; wrong ones are shown, and those before stay in force. Gives what changed.
+    pub fn reload(&mut self, rules: RuleFile) -> Vec<TransitionRow> {
+        match rules {
+            Ok(rules) => {
+                self.samples.set_needs(Needs::of(&rules));
+                let transitions = self.engine.reload(&rules);
+                self.rules = rules;
+                self.board.problems.clear();
+                self.note(&transitions)
+            }
+            Err(problems) => {
+                self.board.problems = problems;
+                Vec::new()
+            }
+        }
+    }
+
+    fn note(&mut self, transitions: &[Transition]) -> Vec<TransitionRow> {
+        let rows: Vec<TransitionRow> = transitions.iter().map(|transition| self.transition_row(transition)).collect();
+        for row in &rows {
+            self.board.remember(row.clone());
+        }
+        self.draw_up();
+        rows
+    }
+
+    fn draw_up(&mut self) {
+        let never_seen: Vec<&str> = self.engine.never_seen().collect();
+        let rows = self.engine.board().iter().map(|instance| self.row(instance, &never_seen)).collect();
+        self.board.rows = rows;
+        self.board.sort();
+    }
+
+    fn row(&self, instance: &AlertInstance, never_seen: &[&str]) -> AlertRow {
+        let rule = self.rules.rule(&instance.name);
+        let highest = rule.and_then(|rule| rule.thresholds.last()).map_or(Level::Info, |threshold| threshold.level);
+        let level = instance.level.unwrap_or(highest);
+        let condition = rule.and_then(|rule| rule.thresholds.iter().find(|it| it.level == level)?.condition);
+        AlertRow {
+            name: Text::new(&instance.name),
+            level,
+            state: instance.state,
+            inhibited_by: instance.inhibited_by.as_deref().map(Text::new),
+            no_data: instance.no_data,
+            never_seen: never_seen.contains(&instance.name.as_str()),
+            value: instance.value.filter(|value| value.is_finite()),
+            value_text: instance.value.map(|value| Text::new(&instance.dimension.format(value))),
+            threshold: condition.map(|condition| Text::new(&condition.to_string())),
+            target: self.target_of(instance),
+            labels: labels_beside_target(instance, rule),
+            since: instance.since,
+            summary: Text::new(&instance.summary),
+            runbook: instance.runbook.as_deref().map(Text::new),
+        }
+    }
+
+    fn transition_row(&self, transition: &Transition) -> TransitionRow {
+        let instance = &transition.instance;
+        let state = match transition.change {
+            Change::Pending => State::Pending,
+            Change::Resolved => State::Resolved,
+            Change::Firing | Change::Escalated | Change::DeEscalated => instance.state,
+        };
+        TransitionRow {
+            at: transition.at,
+            name: Text::new(&instance.name),
+            level: transition.to.or(transition.from).or(instance.level).unwrap_or(Level::Info),
+            state,
+            target: self.target_of(instance),
+            labels: labels_beside_target(instance, self.rules.rule(&instance.name)),
+            summary: Text::new(&instance.summary),
+        }
+    }
+
+    fn target_of(&self, instance: &AlertInstance) -> Option<Text> {
+        let key = instance.target.as_ref()?;
+        let unknown = || Text::new(&format!("{}/{}", key.job, key.instance));
+        Some(self.names.get(key).cloned().unwrap_or_else(unknown))
+    }
+}
+
+/// What tells an alert from others of its rule: not the target, and not what the rule gives to each of its alerts.
+fn labels_beside_target(instance: &AlertInstance, rule: Option<&Rule>) -> Vec<(Text, Text)> {
+    let own = |name: &str| rule.map(|rule| &rule.labels).and_then(|labels: &Labels| labels.value(name)).is_some();
+    let telling = instance.labels.iter().filter(|(name, _)| !TARGET_LABELS.contains(name) && !own(name));
+    telling.map(|(name, value)| (Text::new(name), Text::new(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixture::{Document, fails};
+
+    const RULES: &str = r#"
+version = 1
+[[alert]]
+name     = "QueueDepth"
+signal   = "last(heartline.job.count{job.state='waiting'})"
+by       = ["job", "instance", "queue.name"]
+every    = "1s"
+warning  = "> 10"
+critical = "> 100"
+summary  = "{value} jobs wait"
+labels   = { team = "shop" }
+"#;
+    const START: u64 = 1_000_000;
+
+    fn rules(text: &str) -> RuleFile {
+        AlertFile::parse(text, "alerts.toml")
+            .map_err(|problems| problems.iter().map(|problem| Text::new(&problem.to_string())).collect())
+    }
+
+    fn alerting() -> Alerting {
+        let fallback = rules("version = 1\n").unwrap();
+        Alerting::new([Text::new("shop:9464")], Text::new("alerts.toml"), rules(RULES), fallback)
+    }
+
+    fn waiting(second: u64, jobs: f64) -> Outcome {
+        let labels = [("queue.name", "email"), ("job.state", "waiting")];
+        Document::at(second).number("heartline.job.count", &labels, jobs).arrives(START + second * 1_000)
+    }
+
+    fn at(second: u64) -> UnixMillis {
+        UnixMillis(START + second * 1_000)
+    }
+
+    #[test]
+    fn a_rule_without_alerts_has_one_inactive_row() {
+        let alerting = alerting();
+        let [row] = &alerting.board().rows[..] else { panic!("{:?}", alerting.board()) };
+        assert_eq!((row.name.as_str(), row.state, row.level), ("QueueDepth", State::Inactive, Level::Critical));
+        assert_eq!((&row.target, &row.since, row.never_seen), (&None, &None, true));
+    }
+
+    #[test]
+    fn an_alert_names_its_target_and_what_it_is_about() {
+        let mut alerting = alerting();
+        alerting.observe(&waiting(1, 50.0));
+        let changed = alerting.evaluate(at(1));
+        let row = &alerting.board().rows[0];
+        assert_eq!((row.state, row.level, row.value), (State::Firing, Level::Warning, Some(50.0)));
+        assert_eq!((row.target.as_ref().map(Text::as_str), row.since), (Some("shop:9464"), Some(at(1))));
+        assert_eq!(row.labels, [(Text::new("queue.name"), Text::new("email"))]);
+        assert_eq!((row.summary.as_str(), row.threshold.as_ref().map(Text::as_str)), ("50 jobs wait", Some("> 10")));
+        let last = changed.last().unwrap();
+        assert_eq!((last.state, last.level), (State::Firing, Level::Warning));
+        assert_eq!(alerting.board().transitions.back(), Some(last));
+    }
+
+    #[test]
+    fn an_alert_resolves_and_says_so() {
+        let mut alerting = alerting();
+        alerting.observe(&waiting(1, 500.0));
+        alerting.evaluate(at(1));
+        assert_eq!(alerting.board().worst(), Some(Level::Critical));
+        alerting.observe(&waiting(2, 1.0));
+        let changed = alerting.evaluate(at(2));
+        assert_eq!(changed.iter().map(|row| row.state).collect::<Vec<_>>(), [State::Resolved]);
+        assert_eq!((alerting.board().rows[0].state, alerting.board().worst()), (State::Resolved, None));
+    }
+
+    #[test]
+    fn a_failed_poll_ends_the_series_of_its_target() {
+        let mut alerting = alerting();
+        alerting.observe(&waiting(1, 50.0));
+        alerting.evaluate(at(1));
+        alerting.observe(&fails(at(2).0, "gone"));
+        alerting.evaluate(at(3));
+        assert!(!alerting.board().rows[0].state.is_firing(), "{:?}", alerting.board().rows[0]);
+    }
+
+    #[test]
+    fn wrong_rules_are_shown_and_those_before_stay() {
+        let mut alerting = alerting();
+        alerting.observe(&waiting(1, 50.0));
+        alerting.evaluate(at(1));
+        alerting.reload(rules("version = 1\nwrong = true\n"));
+        assert!(!alerting.board().problems.is_empty());
+        assert_eq!(alerting.board().rows[0].state, State::Firing);
+        alerting.reload(rules(&RULES.replace("> 10\"", "> 20\"")));
+        assert!(alerting.board().problems.is_empty());
+        assert_eq!(alerting.board().rows[0].state, State::Firing, "a changed threshold keeps the state");
+        let ended = alerting.reload(rules("version = 1\n"));
+        assert_eq!(ended.iter().map(|row| row.state).collect::<Vec<_>>(), [State::Resolved]);
+    }
+
+    #[test]
+    fn wrong_rules_at_the_start_leave_the_fallback_in_force() {
+        let fallback = rules(RULES).unwrap();
+        let wrong = rules("version = 1\nwrong = true\n");
+        let alerting = Alerting::new([Text::new("a")], Text::new("alerts.toml"), wrong, fallback);
+        assert_eq!((alerting.board().rows.len(), alerting.board().problems.is_empty()), (1, false));
+    }
+}

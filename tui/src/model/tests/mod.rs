@@ -1,0 +1,4 @@
+//! Tests of the model as a whole, and the documents that tests of the crate are made of.
+
+pub(crate) mod fixture;
+mod scenarios;

@@ -1,0 +1,3 @@
+//! Tests of polling against real servers.
+
+mod farm;
