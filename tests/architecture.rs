@@ -7,6 +7,7 @@
 mod architecture {
     pub(crate) mod layers;
     pub(crate) mod licences;
+    pub(crate) mod links;
     pub(crate) mod manifests;
     pub(crate) mod pictures;
     pub(crate) mod places;
@@ -16,7 +17,7 @@ mod architecture {
 }
 
 use architecture::source::Violation;
-use architecture::{layers, licences, manifests, pictures, places, shape, tree};
+use architecture::{layers, licences, links, manifests, pictures, places, shape, tree};
 
 /// Fails with every violation on its own line, so that all can be mended in one go.
 fn assert_none(violations: &[Violation]) {
@@ -50,7 +51,12 @@ fn a_file_says_what_it_is_for_and_stays_small() {
 
 #[test]
 fn open_ends_are_marked_nowhere() {
-    assert_none(&tree::texts().iter().flat_map(|(path, text)| shape::open_ends(path, text)).collect::<Vec<_>>());
+    assert_none(
+        &tree::texts_with_ending(&["rs", "md", "toml", "sh", "py", "sql"])
+            .iter()
+            .flat_map(|(path, text)| shape::open_ends(path, text))
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]
@@ -76,4 +82,13 @@ fn every_dependency_has_a_licence_that_deny_toml_allows() {
 fn every_view_has_a_golden_frame_at_three_sizes() {
     let files = tree::paths();
     assert_none(&pictures::violations(&files));
+}
+
+#[test]
+fn links_in_the_documents_lead_somewhere() {
+    let paths = tree::paths();
+    let documents = tree::texts_with_ending(&["md"]);
+    assert_none(
+        &documents.into_iter().flat_map(|(path, text)| links::violations(&path, &text, &paths)).collect::<Vec<_>>(),
+    );
 }

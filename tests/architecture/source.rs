@@ -53,6 +53,8 @@ pub(crate) struct Source {
     pub(crate) tokens: Vec<Token>,
     /// Lines taken by items under `#[cfg(test)]`.
     pub(crate) test_lines: Vec<RangeInclusive<usize>>,
+    /// Whether all of it is test code.
+    test_file: bool,
 }
 
 impl Source {
@@ -60,8 +62,10 @@ impl Source {
     pub(crate) fn parse(path: &str, text: &str) -> Result<Self, String> {
         let stream = TokenStream::from_str(text).map_err(|error| format!("{path}: not Rust: {error}"))?;
         let mut walk = Walk { tokens: Vec::new(), test_lines: Vec::new() };
-        walk.level(stream, is_test_file(path));
-        Ok(Self { path: path.to_owned(), text: text.to_owned(), tokens: walk.tokens, test_lines: walk.test_lines })
+        let test_file = is_test_file(path);
+        walk.level(stream, test_file);
+        let (path, text) = (path.to_owned(), text.to_owned());
+        Ok(Self { path, text, tokens: walk.tokens, test_lines: walk.test_lines, test_file })
     }
 
     /// The tokens that ship.
@@ -82,7 +86,29 @@ impl Source {
 
     /// Whether the file as a whole is test code.
     pub(crate) fn is_test_file(&self) -> bool {
-        is_test_file(&self.path)
+        self.test_file
+    }
+
+    /// Openings of the paths of modules that this file declares under `#[cfg(test)]`, as `mod scenes;` does.
+    fn test_modules(&self) -> Vec<String> {
+        let stem = self.path.trim_end_matches(".rs");
+        let (folder, name) = stem.rsplit_once('/').unwrap_or(("", stem));
+        let home = if ["lib", "main", "mod"].contains(&name) { folder } else { stem };
+        let declared =
+            self.tokens.windows(3).filter(|window| window[0].test && window[0].text == "mod" && window[2].text == ";");
+        declared.map(|window| format!("{home}/{}", window[1].text)).collect()
+    }
+}
+
+/// Makes test code of the files that are modules under `#[cfg(test)]` in another file.
+pub(crate) fn mark_test_modules(sources: &mut [Source]) {
+    let modules: Vec<String> = sources.iter().flat_map(Source::test_modules).collect();
+    let is_inside = |path: &str, module: &String| {
+        path.strip_prefix(module.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    };
+    for source in sources.iter_mut().filter(|source| modules.iter().any(|module| is_inside(&source.path, module))) {
+        source.test_file = true;
+        source.tokens.iter_mut().for_each(|token| token.test = true);
     }
 }
 
@@ -204,6 +230,19 @@ fn a_test_only_field_ends_at_its_comma() {
 fn words_in_comments_and_strings_are_no_tokens_of_their_own() {
     let source = Source::parse("x/src/y.rs", "// Mutex\nconst A: &str = \"Mutex\"; /* lock() */\n").unwrap();
     assert!(source.tokens.iter().all(|token| token.text != "Mutex" && token.text != "lock"));
+}
+
+#[test]
+fn a_module_declared_for_tests_is_test_code_with_all_below_it() {
+    let parse = |path, text| Source::parse(path, text).unwrap();
+    let mut sources = [
+        parse("x/src/views/mod.rs", "mod heap;\n#[cfg(test)]\nmod scenes;\n"),
+        parse("x/src/views/scenes.rs", "fn a() {}\n"),
+        parse("x/src/views/scenes/night.rs", "fn a() {}\n"),
+        parse("x/src/views/heap.rs", "fn a() {}\n"),
+    ];
+    mark_test_modules(&mut sources);
+    assert_eq!(sources.map(|source| source.is_test_file()), [false, true, true, false]);
 }
 
 #[test]

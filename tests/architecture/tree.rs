@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use super::source::Source;
+use super::source::{Source, mark_test_modules};
 
 /// One package of the dependency graph with its licence expression.
 #[derive(Debug, Clone)]
@@ -43,12 +43,14 @@ pub(crate) fn text(path: &str) -> String {
 /// Every Rust file.
 pub(crate) fn rust_sources() -> Vec<Source> {
     let parse = |path: &String| Source::parse(path, &text(path)).unwrap_or_else(|error| panic!("{error}"));
-    paths().iter().filter(|path| has_ending(path, &["rs"])).map(parse).collect()
+    let mut sources: Vec<Source> = paths().iter().filter(|path| has_ending(path, &["rs"])).map(parse).collect();
+    mark_test_modules(&mut sources);
+    sources
 }
 
-/// Every file written by people, with its text.
-pub(crate) fn texts() -> Vec<(String, String)> {
-    let written = |path: &String| has_ending(path, &["rs", "md", "toml", "sh", "py", "sql"]);
+/// Every file whose name ends in one of `endings`, with its text.
+pub(crate) fn texts_with_ending(endings: &[&str]) -> Vec<(String, String)> {
+    let written = |path: &String| has_ending(path, endings);
     paths().into_iter().filter(written).map(|path| (path.clone(), text(&path))).collect()
 }
 

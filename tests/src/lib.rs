@@ -20,8 +20,3 @@ pub mod servers;
 pub mod shop;
 pub mod ticks;
 pub mod waiting;
-
-/// The README's code, compiled by rustdoc as a stranger would paste it.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
