@@ -5,20 +5,39 @@
 //! | `tower` | requests through any tower service that speaks [`http`] | [`Agent::http_layer`](crate::Agent::http_layer) |
 //! | `axum` | the same layer learns the route template; single handlers | [`Agent::timed`](crate::Agent::timed) |
 //! | `sqlx` | queries, their rows and errors, the connection pool | [`Agent::sqlx`](crate::Agent::sqlx) |
+//! | `moka` | an in-process cache tier | [`Agent::moka`](crate::Agent::moka) |
+//! | `redis` | a cache tier on a Redis server | [`Agent::redis_cache`](crate::Agent::redis_cache) |
+//! | `apalis` | job workers, queues and their depth | [`Agent::apalis_layer`](crate::Agent::apalis_layer) |
 //!
 //! This file holds every `cfg(feature)` of the folder; the files themselves are written as if always present.
 
+#[cfg(feature = "apalis")]
+mod apalis;
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "moka")]
+mod moka;
+#[cfg(any(feature = "apalis", feature = "redis"))]
+mod polling;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlx")]
 mod sqlx;
 #[cfg(feature = "tower")]
 mod tower;
-#[cfg(feature = "tower")]
+#[cfg(any(feature = "tower", feature = "apalis"))]
 mod unwinding;
 
+#[cfg(feature = "apalis")]
+pub use self::apalis::{JobFuture, JobLayer, JobService};
 #[cfg(feature = "axum")]
 pub use self::axum::{Timed, TimedFuture};
+#[cfg(feature = "moka")]
+pub use self::moka::{ObservedCache, ObservedCacheBuilder};
+#[cfg(any(feature = "apalis", feature = "redis"))]
+pub use self::polling::Polling;
+#[cfg(feature = "redis")]
+pub use self::redis::ObservedRedis;
 #[cfg(feature = "sqlx")]
 pub use self::sqlx::{Observed, ObservedConnection, ObservedPool, ObservedTransaction};
 #[cfg(feature = "tower")]
