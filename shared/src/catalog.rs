@@ -66,6 +66,16 @@ pub fn find(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
 }
 
+/// The classic boundaries of a histogram that is not in the catalogue: those of the catalogue's metric of the same unit.
+pub fn custom_boundaries(unit: &str) -> &'static [f64] {
+    let like = match unit {
+        "s" => "http.server.request.duration",
+        "By" => "http.server.request.body.size",
+        _ => "db.client.response.returned_rows",
+    };
+    find(like).map_or(&[], |metric| metric.boundaries)
+}
+
 /// Every explicit boundary of this grid's metrics, in the grid's resolution; unsorted, with repeats.
 pub(crate) fn explicit_bounds(kind: GridKind) -> impl Iterator<Item = u64> {
     METRICS

@@ -92,7 +92,7 @@ impl<'a> Grids<'a> {
     fn boundaries(&self, family: &Family, metric: Option<&Metric>) -> Vec<Boundary> {
         let kind = family.grid_kind();
         let Some(grid) = self.grid(kind) else { return Vec::new() };
-        let listed = metric.map_or_else(|| custom_boundaries(&family.unit), |metric| metric.boundaries);
+        let listed = metric.map_or_else(|| catalog::custom_boundaries(&family.unit), |metric| metric.boundaries);
         let extra = self.snapshot.extra_boundaries.get(&kind).into_iter().flatten();
         let extra = extra.map(|&bound| bound as f64 / kind.per_unit() as f64);
         let mut bounds: Vec<f64> = listed.iter().copied().chain(extra).collect();
@@ -101,16 +101,6 @@ impl<'a> Grids<'a> {
         let exact = |upper: f64| Some(Boundary { upper, last_bucket: grid.boundary(upper)? });
         bounds.into_iter().filter_map(exact).collect()
     }
-}
-
-/// Boundaries of a histogram that is not in the catalogue: those of the catalogue's metric with the same unit.
-pub(crate) fn custom_boundaries(unit: &str) -> &'static [f64] {
-    let like = match unit {
-        "s" => "http.server.request.duration",
-        "By" => "http.server.request.body.size",
-        _ => "db.client.response.returned_rows",
-    };
-    catalog::find(like).map_or(&[], |metric| metric.boundaries)
 }
 
 struct Boundary {

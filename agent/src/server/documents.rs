@@ -118,7 +118,7 @@ fn custom_row(family: &Family) -> Value {
         numbers.chain(histograms).flat_map(|labels| labels.iter().map(|(name, _)| name)).collect();
     let aggregation = if family.kind == Kind::Gauge { Aggregation::Avg } else { Aggregation::Sum };
     let boundaries = match family.kind {
-        Kind::Histogram => crate::exporters::prometheus::custom_boundaries(&family.unit),
+        Kind::Histogram => catalog::custom_boundaries(&family.unit),
         _ => &[],
     };
     json!({
