@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::diagnostic::{did_you_mean, one_of};
+use super::dimension::Dimension;
 use super::document::{Fields, Text};
-use super::quantity::{Comparison, Condition, Dimension, Direction};
+use super::quantity::{Comparison, Condition, Direction};
 use super::resolve::Resolver;
 use super::rule::{Clause, Level, NoData, Rule, Subject, Threshold, recover_at_margin};
 use super::settings::{Policy, Settings, Written, condition, report};

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::dimension::Dimension;
 use super::machine::Phase;
-use super::quantity::Dimension;
 use super::rule::Level;
 use super::samples::TargetKey;
 use crate::catalog::prometheus_label;

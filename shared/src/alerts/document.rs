@@ -97,7 +97,7 @@ impl<'t> Fields<'t> {
 
     pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
         let node = self.node(key)?;
-        node.get_ref().as_bool().or_else(|| self.wrong_type(key, node, "true or false"))
+        node.get_ref().as_bool().or_else(|| self.wrong_type(key, node, "`true` or `false`"))
     }
 
     pub(super) fn integer(&mut self, key: &'static str) -> Option<u64> {
@@ -169,7 +169,11 @@ impl<'t> Fields<'t> {
     pub(super) fn named_texts(&mut self, key: &'static str) -> Vec<(Text<'t>, Text<'t>)> {
         let Some(fields) = self.table(key) else { return Vec::new() };
         let pairs = fields.entries().into_iter();
-        pairs.filter_map(|(name, node)| Some((name, fields.expect_text(key, node)?))).collect()
+        let text = |(name, node): (Text<'t>, &'t Node<'t>)| {
+            let text = fields.expect_text(name.value, node)?;
+            Some((name, text))
+        };
+        pairs.filter_map(text).collect()
     }
 
     /// Names of the user's choice with tables as values.
@@ -215,7 +219,7 @@ impl<'t> Fields<'t> {
     }
 
     fn wrong_type<T>(&self, key: &str, node: &Node<'_>, wanted: &str) -> Option<T> {
-        let message = format!("`{key}` is {wanted}, not {}", described(node.get_ref()));
+        let message = format!("`{key}` must be {wanted}, not {}", described(node.get_ref()));
         self.problems.report(node.span(), message, None);
         None
     }
@@ -239,6 +243,7 @@ fn number_of(value: &DeValue<'_>) -> Option<f64> {
 fn described(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
+        DeValue::Integer(integer) if integer.as_str().starts_with('-') => "a negative number",
         DeValue::Integer(_) => "a whole number",
         DeValue::Float(_) => "a fraction",
         DeValue::Boolean(_) => "true or false",

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::assemble::RULE_EVALUATION_FAILED;
 use super::board::{AlertInstance, Change, State, Transition};
+use super::dimension::Dimension;
 use super::evaluate::{EvaluationError, Moment, Vector};
 use super::file::AlertFile;
 use super::inhibition::{self, Inhibition};
 use super::instance::{Instance, Reading, inactive_row};
-use super::quantity::{Dimension, Direction};
+use super::quantity::Direction;
 use super::rule::{Clause, Level, NoData, Rule, Subject, Variant};
 use super::samples::Samples;
 use crate::label::Labels;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::functions::{self, Point};
-use super::samples::{Classic, Ring, Samples, Series, Weigh};
+use super::ring::{Ring, Series, Weigh};
+use super::samples::Samples;
 use super::signal::{Call, Expression, Function, Limit, Matcher, Selector};
 use super::syntax::Operator;
 use super::vocabulary::Aggregator;
@@ -156,22 +157,27 @@ impl Moment<'_> {
         }
     }
 
-    fn share_under(&self, selector: &Selector, boundary: usize) -> Vector {
-        let under = self.sums(selector, true, functions::rate, Picked::Bucket(boundary));
+    fn share_under(&self, selector: &Selector, boundary: f64) -> Vector {
+        let under = self.sums(selector, true, functions::rate, Picked::AtOrBelow(boundary));
         both(&under, &self.sums(selector, true, functions::rate, Picked::Count), |under, all| under / all)
     }
 
     fn quantile(&self, selector: &Selector, q: f64) -> Vector {
-        let boundaries = &selector.metric.boundaries;
-        let mut buckets: BTreeMap<Labels, Vec<f64>> = BTreeMap::new();
-        for at in 0..=boundaries.len() {
-            let picked = if at == boundaries.len() { Picked::Count } else { Picked::Bucket(at) };
-            for (group, rate) in self.sums(selector, true, functions::rate, picked) {
-                buckets.entry(group).or_default().push(rate);
-            }
-        }
-        let quantile = |cumulative: Vec<f64>| functions::histogram_quantile(q, boundaries, &cumulative);
-        buckets.into_iter().map(|(group, cumulative)| (group, quantile(cumulative))).collect()
+        let mut buckets: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
+        self.each(selector, true, |group, series| {
+            let Series::Histograms { boundaries, .. } = series else { return };
+            let bounds = boundaries.iter().copied().chain([f64::INFINITY]);
+            let rates = bounds
+                .enumerate()
+                .filter_map(|(at, bound)| Some((bound, self.windowed(series, functions::rate, Picked::Bucket(at))?)));
+            buckets.entry(group).or_default().extend(rates);
+        });
+        buckets.retain(|_, rates| !rates.is_empty());
+        let quantile = |rates: Vec<(f64, f64)>| {
+            let (bounds, cumulative) = sums_per_bound(rates);
+            functions::histogram_quantile(q, &bounds, &cumulative)
+        };
+        buckets.into_iter().map(|(group, rates)| (group, quantile(rates))).collect()
     }
 
     /// `(limit - now) / slope` where the slope is positive.
@@ -186,14 +192,14 @@ impl Moment<'_> {
     fn last(&self, selector: &Selector, aggregator: Aggregator) -> Vector {
         self.grouped(selector, true, aggregator, |series| match series {
             Series::Numbers(ring) => ring.instant(self.at).copied(),
-            Series::Histograms(_) => None,
+            Series::Histograms { .. } => None,
         })
     }
 
     fn gauges(&self, selector: &Selector, aggregator: Aggregator, over: impl Fn(&[Point]) -> Option<f64>) -> Vector {
         self.grouped(selector, true, aggregator, |series| match series {
             Series::Numbers(ring) => over(&self.points(ring, |value| *value)),
-            Series::Histograms(_) => None,
+            Series::Histograms { .. } => None,
         })
     }
 
@@ -209,7 +215,11 @@ impl Moment<'_> {
     fn windowed(&self, series: &Series, over: Windowed, picked: Picked) -> Option<f64> {
         let points = match series {
             Series::Numbers(ring) => self.points(ring, |value| *value),
-            Series::Histograms(ring) => self.points(ring, |classic| picked.of(classic)),
+            Series::Histograms { ring, .. } if picked == Picked::Sum => self.points(ring, |classic| classic.sum),
+            Series::Histograms { boundaries, ring } => {
+                let at = picked.position(boundaries)?;
+                self.points(ring, |classic| classic.cumulative[at])
+            }
         };
         over(&points, self.at - self.over, self.at)
     }
@@ -250,21 +260,38 @@ impl Moment<'_> {
 type Windowed = fn(&[Point], UnixMillis, UnixMillis) -> Option<f64>;
 
 /// Which number of a histogram is meant.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Picked {
     Count,
     Sum,
+    /// The bucket at this position, infinity being the last.
     Bucket(usize),
+    /// The bucket that ends at this boundary.
+    AtOrBelow(f64),
 }
 
 impl Picked {
-    fn of(self, classic: &Classic) -> f64 {
+    /// Where among the cumulative counts it stands; `None` when the histogram has no such boundary, or for the sum.
+    fn position(self, boundaries: &[f64]) -> Option<usize> {
         match self {
-            Self::Count => classic.cumulative.last().copied().unwrap_or(0.0),
-            Self::Sum => classic.sum,
-            Self::Bucket(at) => classic.cumulative.get(at).copied().unwrap_or(0.0),
+            Self::Sum => None,
+            Self::Count => Some(boundaries.len()),
+            Self::Bucket(at) => Some(at).filter(|at| *at <= boundaries.len()),
+            Self::AtOrBelow(bound) => boundaries.binary_search_by(|it| it.total_cmp(&bound)).ok(),
         }
     }
+}
+
+/// The sum per boundary over all series, in rising order; the boundaries without infinity.
+fn sums_per_bound(mut rates: Vec<(f64, f64)>) -> (Vec<f64>, Vec<f64>) {
+    rates.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut bounds, mut cumulative) = (Vec::new(), Vec::new());
+    for same in rates.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
+        let values: Vec<f64> = same.iter().map(|(_, rate)| *rate).collect();
+        cumulative.extend(functions::aggregate(Aggregator::Sum, &values));
+        bounds.extend(same.first().map(|(bound, _)| *bound).filter(|bound| bound.is_finite()));
+    }
+    (bounds, cumulative)
 }
 
 fn slope(points: &[Point]) -> Option<f64> {

@@ -236,7 +236,7 @@ impl<'t> Reader<'t> {
         table.finish();
         let kind = kind?;
         let natural = if kind == Kind::Gauge { Aggregator::Avg } else { Aggregator::Sum };
-        let usual = if kind == Kind::Histogram { usual_boundaries(&unit) } else { Vec::new() };
+        let usual = if kind == Kind::Histogram { catalog::custom_boundaries(&unit).to_vec() } else { Vec::new() };
         Some(MetricShape {
             name: name.value.to_owned(),
             kind,
@@ -363,7 +363,8 @@ impl<'t> Reader<'t> {
             let label = change.label.value.to_owned();
             let matcher = Matcher { label, test: change.test.clone() };
             if let Some(mut rule) = variant {
-                rule.labels.set("override", format!("{}={}", change.label.value, change.value));
+                let equals = if change.value.starts_with("=~") { "" } else { "=" };
+                rule.labels.set("override", format!("{}{equals}{}", change.label.value, change.value));
                 variants.push(Variant { rule, scope: [taken.clone(), vec![matcher.clone()]].concat() });
             }
             taken.push(Matcher { test: matcher.test.negated(), ..matcher });
@@ -386,14 +387,4 @@ fn named<'t>(section: &str, mut tables: Vec<Fields<'t>>) -> Vec<Fields<'t>> {
         section.clone_into(&mut table.what);
     }
     tables
-}
-
-/// The boundaries of a declared histogram that names none: those of requests for durations, powers of four otherwise.
-fn usual_boundaries(unit: &str) -> Vec<f64> {
-    match GridKind::for_unit(unit) {
-        GridKind::Duration => {
-            catalog::find("http.server.request.duration").map(|metric| metric.boundaries.to_vec()).unwrap_or_default()
-        }
-        GridKind::Count => (0..20).map(|power| f64::from(power).exp2().powi(2)).collect(),
-    }
 }

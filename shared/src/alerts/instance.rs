@@ -1,8 +1,8 @@
 //! One alert instance: a rule's levels for one group of labels. Other instances and inhibition are not known here.
 
 use super::board::{AlertInstance, Change, LevelStatus, State};
+use super::dimension::Dimension;
 use super::machine::{Phase, Timing};
-use super::quantity::Dimension;
 use super::rule::{Level, NoData, Rule};
 use super::samples::TargetKey;
 use crate::label::Labels;

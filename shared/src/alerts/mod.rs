@@ -20,7 +20,8 @@
 //! unit       = "{order}"        # UCUM, as the service gives it; empty for a plain number
 //! attributes = ["vendor"]       # what its series may carry
 //! # aggregation = "sum"         # sum, min, max, avg or count; avg for gauges and sum otherwise
-//! # boundaries  = [0.1, 0.5, 1] # histograms: the classic boundaries, in the unit
+//! # boundaries  = [0.1, 0.5, 1] # histograms: the classic boundaries, in the unit; those of the catalogue's
+//!                               # metric with the same unit otherwise, as on the agent's page for Prometheus
 //! ```
 //!
 //! # Beyond the grammar
@@ -30,6 +31,7 @@
 mod assemble;
 mod board;
 mod diagnostic;
+mod dimension;
 mod document;
 mod engine;
 mod evaluate;
@@ -42,6 +44,7 @@ mod machine;
 mod notification;
 mod quantity;
 mod resolve;
+mod ring;
 mod rule;
 mod samples;
 mod settings;
@@ -53,12 +56,13 @@ mod vocabulary;
 
 pub use board::{AlertInstance, Change, LevelStatus, State, Transition};
 pub use diagnostic::Diagnostic;
+pub use dimension::Dimension;
 pub use engine::Engine;
 pub use file::{AlertFile, FILE_BYTES_MAX, NotEvaluated};
 pub use inhibition::{AlertMatch, Inhibition, Subject as AlertSubject};
 pub use machine::{Phase, RESOLVED_RETENTION};
 pub use notification::{Channel, Mute, Notifier, Route, Routing, Secret};
-pub use quantity::{Comparison, Condition, Dimension, Direction, Notation, Quantity, format_duration};
+pub use quantity::{Comparison, Condition, Direction, Notation, Quantity, format_duration};
 pub use rule::{Clause, Level, NoData, Rule, Subject, Threshold};
 pub use samples::{LOOKBACK, Needs, SampleLimits, SampleUsage, Samples, TargetKey};
 pub use signal::Signal;

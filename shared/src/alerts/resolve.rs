@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostic::{did_you_mean, one_of};
-use super::quantity::{Dimension, Refusal};
+use super::dimension::Dimension;
+use super::quantity::Refusal;
 use super::signal::{Call, Expression, Function, Limit, Matcher, Selector, Test, anchored};
 use super::syntax::{self, Argument, ArgumentValue, CallTree, MatcherTree, Named, Operator, SelectorTree, Tree};
 use super::vocabulary::{Aggregator, BUILT_IN_SIGNALS, MetricShape, Vocabulary, built_in};
@@ -16,7 +17,6 @@ use crate::catalog::Kind;
 
 /// How many parts a signal may have once the signals it names are written out.
 const PARTS_MAX: usize = 128;
-const INLINE_DEPTH_MAX: usize = 16;
 const FUNCTIONS: [&str; 15] = [
     "last",
     "avg",
@@ -50,7 +50,8 @@ pub(super) type Resolved = Result<(Expression, Dimension), Vec<Refusal>>;
 
 impl Resolver<'_> {
     pub(super) fn resolve(&self, tree: &Tree, text: &str) -> Resolved {
-        let pass = Pass { resolver: self, refusals: RefCell::default(), aggregator: self.aggregator, depth: 0 };
+        let pass =
+            Pass { resolver: self, refusals: RefCell::default(), aggregator: self.aggregator, within: Vec::new() };
         let whole = 0..text.len();
         let found = pass.tree(tree);
         let mut refusals = pass.refusals.into_inner();
@@ -77,7 +78,8 @@ struct Pass<'r, 'v> {
     resolver: &'r Resolver<'v>,
     refusals: RefCell<Vec<Refusal>>,
     aggregator: Option<Aggregator>,
-    depth: usize,
+    /// The signals that are being written out, outermost first.
+    within: Vec<&'r str>,
 }
 
 type Found = Option<(Expression, Dimension)>;
@@ -116,7 +118,7 @@ impl Pass<'_, '_> {
     }
 
     fn signal(&self, named: &Named) -> Found {
-        if self.depth >= INLINE_DEPTH_MAX {
+        if self.within.contains(&named.name.as_str()) {
             return self.refuse(&named.place, format!("signal `{}` uses itself", named.name), "break the circle");
         }
         let (tree, aggregator) = match (self.resolver.signals.get(&named.name), built_in(&named.name)) {
@@ -128,7 +130,8 @@ impl Pass<'_, '_> {
             }
             (None, None) => return self.unknown_signal(named),
         };
-        let inner = Pass { resolver: self.resolver, refusals: RefCell::default(), aggregator, depth: self.depth + 1 };
+        let within = [self.within.as_slice(), &[named.name.as_str()]].concat();
+        let inner = Pass { resolver: self.resolver, refusals: RefCell::default(), aggregator, within };
         let found = inner.tree(&tree);
         for refusal in inner.refusals.into_inner() {
             let message = if refusal.message.contains("uses itself") {
@@ -387,8 +390,8 @@ impl<'c> Arguments<'c, '_, '_> {
         Some(Function::Share)
     }
 
-    /// The bound of `share_over` as the index of a boundary.
-    fn boundary(&mut self, selector: &Selector) -> Option<usize> {
+    /// The bound of `share_over`: exactly one of the metric's boundaries.
+    fn boundary(&mut self, selector: &Selector) -> Option<f64> {
         let argument = self.take("a bucket boundary")?;
         let unit = Dimension::of_unit(&selector.metric.unit, false);
         let bound = match argument.value {
@@ -397,8 +400,9 @@ impl<'c> Arguments<'c, '_, '_> {
             _ => return self.wrong(argument, &format!("{} such as {}", unit.name(), unit.example())),
         };
         let boundaries = &selector.metric.boundaries;
-        if let Some(at) = boundaries.iter().position(|boundary| (boundary - bound).abs() <= boundary.abs() * 1e-12) {
-            return Some(at);
+        let same = |boundary: &&f64| (**boundary - bound).abs() <= boundary.abs() * 1e-12;
+        if let Some(boundary) = boundaries.iter().find(same) {
+            return Some(*boundary);
         }
         let shown: Vec<String> = boundaries.iter().map(|&it| unit.format(it).replace(' ', "")).collect();
         let message = format!("{} is no bucket boundary of `{}`", unit.format(bound), selector.metric.name);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::quantity::{Comparison, Condition, Dimension, Quantity};
+use super::dimension::Dimension;
+use super::quantity::{Comparison, Condition, Quantity};
 use super::signal::{Matcher, Signal};
 use super::summary::Template;
 use super::vocabulary::Aggregator;

@@ -4,17 +4,16 @@
 //! Only the metrics that a file's rules name are kept, each only as long as its longest window. A histogram sample is
 //! its classic buckets, derived exactly from the grid, so that every figure agrees with Prometheus' on the same data.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::file::AlertFile;
+use super::ring::{Coarse, Ring, Series};
 use super::rule::NoData;
-use crate::buckets::Grid;
 use crate::catalog::Kind;
-use crate::histogram::Histogram;
 use crate::label::Labels;
 use crate::snapshot::{Family, Snapshot};
 use crate::time::UnixMillis;
@@ -23,8 +22,6 @@ use crate::time::UnixMillis;
 pub const LOOKBACK: Duration = Duration::from_mins(5);
 /// Samples are kept this much longer than the longest window, because evaluations lag behind the newest sample.
 const SLACK: Duration = Duration::from_mins(1);
-const NUMBER_BYTES: usize = 16;
-const SERIES_BYTES: usize = 256;
 
 /// One scraped process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -144,22 +141,6 @@ struct Target {
     families: BTreeMap<String, BTreeMap<Labels, Series>>,
     /// Metrics whose kind or boundaries are not what the rules were checked against.
     mismatched: BTreeSet<String>,
-}
-
-/// The samples of one series.
-#[derive(Debug, Clone)]
-pub(super) enum Series {
-    Numbers(Ring<f64>),
-    Histograms(Ring<Arc<Classic>>),
-}
-
-/// A histogram as Prometheus has it: cumulative counts up to each boundary.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Classic {
-    /// Counts at or below each boundary, and the count of all values last.
-    pub(super) cumulative: Box<[f64]>,
-    /// The sum of the values in the metric's unit.
-    pub(super) sum: f64,
 }
 
 impl Samples {
@@ -306,8 +287,7 @@ impl SampleUsage {
         }
         let mut series = target.families.remove(family.name.as_ref()).unwrap_or_default();
         let matches = if need.kind == Kind::Histogram {
-            let grid = snapshot.grid(family.grid_kind()).ok();
-            let coarse = grid.and_then(|grid| Coarse::new(grid, &need.boundaries));
+            let coarse = Coarse::new(snapshot, family, &need.boundaries);
             let taken = coarse.map(|coarse| self.take_histograms(&mut series, (family, &coarse), at, series_max));
             taken.is_some()
         } else {
@@ -341,12 +321,8 @@ impl SampleUsage {
         series_max: usize,
     ) {
         for it in &family.histograms {
-            let new = || Series::Histograms(Ring::default());
-            if let Some(Series::Histograms(ring)) = self.room(series, &it.labels, new, series_max) {
-                let value = coarse.of(&it.histogram);
-                let unchanged = ring.points.back().filter(|(_, before)| **before == value);
-                let value = unchanged.map_or_else(|| Arc::new(value), |(_, before)| Arc::clone(before));
-                ring.push(at, value);
+            if let Some(known) = self.room(series, &it.labels, || coarse.series(), series_max) {
+                coarse.push(known, at, &it.histogram);
             }
         }
     }
@@ -395,177 +371,5 @@ impl Target {
                 series.newest().is_some_and(|newest| newest + need.memory > now)
             });
         }
-    }
-}
-
-/// Turns histograms of one grid into classic ones.
-struct Coarse {
-    grid: Arc<Grid>,
-    /// The bucket of the grid that each boundary ends.
-    ends: Vec<usize>,
-}
-
-impl Coarse {
-    fn new(grid: Arc<Grid>, boundaries: &[f64]) -> Option<Self> {
-        let ends: Option<Vec<usize>> = boundaries.iter().map(|bound| grid.boundary(*bound)).collect();
-        Some(Self { ends: ends?, grid })
-    }
-
-    fn of(&self, histogram: &Histogram) -> Classic {
-        let mut buckets = histogram.buckets.iter().peekable();
-        let mut below = 0_u64;
-        let mut cumulative: Vec<f64> = Vec::with_capacity(self.ends.len() + 1);
-        for end in &self.ends {
-            while let Some((_, count)) = buckets.next_if(|(index, _)| usize::from(*index) <= *end) {
-                below = below.saturating_add(*count);
-            }
-            cumulative.push(below as f64);
-        }
-        cumulative.push(histogram.count as f64);
-        Classic { cumulative: cumulative.into(), sum: histogram.sum_in_unit(&self.grid) }
-    }
-}
-
-impl Series {
-    pub(super) fn newest(&self) -> Option<UnixMillis> {
-        match self {
-            Self::Numbers(ring) => ring.newest(),
-            Self::Histograms(ring) => ring.newest(),
-        }
-    }
-
-    fn oldest(&self) -> Option<UnixMillis> {
-        match self {
-            Self::Numbers(ring) => ring.points.front().map(|(at, _)| *at),
-            Self::Histograms(ring) => ring.points.front().map(|(at, _)| *at),
-        }
-    }
-
-    /// The newest sample at or before `at`, whether or not the series ended since.
-    pub(super) fn newest_at_or_before(&self, at: UnixMillis) -> Option<UnixMillis> {
-        match self {
-            Self::Numbers(ring) => ring.newest_at_or_before(at),
-            Self::Histograms(ring) => ring.newest_at_or_before(at),
-        }
-    }
-
-    fn mark_stale(&mut self, at: UnixMillis) {
-        match self {
-            Self::Numbers(ring) => ring.mark_stale(at),
-            Self::Histograms(ring) => ring.mark_stale(at),
-        }
-    }
-
-    /// Drops what is not newer than `cut`, but never the newest sample; returns how many went.
-    fn drop_through(&mut self, cut: UnixMillis) -> usize {
-        match self {
-            Self::Numbers(ring) => ring.drop_through(cut),
-            Self::Histograms(ring) => ring.drop_through(cut),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        SERIES_BYTES
-            + match self {
-                Self::Numbers(ring) => ring.points.len() * NUMBER_BYTES,
-                Self::Histograms(ring) => ring.points.len() * NUMBER_BYTES + ring.own_bytes,
-            }
-    }
-}
-
-/// The samples of one series, oldest first.
-#[derive(Debug, Clone)]
-pub(super) struct Ring<T> {
-    points: VecDeque<(UnixMillis, T)>,
-    /// Points in time at which the series was known to have ended.
-    ends: VecDeque<UnixMillis>,
-    /// Bytes of values that are not inline and not shared between samples.
-    own_bytes: usize,
-}
-
-impl<T> Default for Ring<T> {
-    fn default() -> Self {
-        Self { points: VecDeque::new(), ends: VecDeque::new(), own_bytes: 0 }
-    }
-}
-
-impl<T: Weigh> Ring<T> {
-    fn push(&mut self, at: UnixMillis, value: T) {
-        if self.points.back().is_none_or(|(_, before)| !before.shares_with(&value)) {
-            self.own_bytes += value.own_bytes();
-        }
-        self.points.push_back((at, value));
-    }
-
-    fn mark_stale(&mut self, at: UnixMillis) {
-        let alive = self.ends.back().is_none_or(|end| self.newest().is_some_and(|newest| newest > *end));
-        if alive {
-            self.ends.push_back(at);
-        }
-    }
-
-    fn newest(&self) -> Option<UnixMillis> {
-        self.points.back().map(|(at, _)| *at)
-    }
-
-    fn newest_at_or_before(&self, at: UnixMillis) -> Option<UnixMillis> {
-        let after = self.points.partition_point(|(point, _)| *point <= at);
-        self.points.get(after.checked_sub(1)?).map(|(point, _)| *point)
-    }
-
-    /// The samples in `(from, to]`.
-    pub(super) fn window(&self, from: UnixMillis, to: UnixMillis) -> impl Iterator<Item = &(UnixMillis, T)> {
-        let start = self.points.partition_point(|(at, _)| *at <= from);
-        let end = self.points.partition_point(|(at, _)| *at <= to).max(start);
-        self.points.range(start..end)
-    }
-
-    /// The newest sample in `(at - look-back, at]`, unless the series ended after it.
-    pub(super) fn instant(&self, at: UnixMillis) -> Option<&T> {
-        let after = self.points.partition_point(|(point, _)| *point <= at);
-        let (point, value) = self.points.get(after.checked_sub(1)?)?;
-        let ended = self.ends.iter().any(|end| *point < *end && *end <= at);
-        (!ended && *point + LOOKBACK > at).then_some(value)
-    }
-
-    fn drop_through(&mut self, cut: UnixMillis) -> usize {
-        let before = self.points.len();
-        while self.points.len() > 1 && self.points.front().is_some_and(|(at, _)| *at <= cut) {
-            let Some((_, gone)) = self.points.pop_front() else { break };
-            if self.points.front().is_none_or(|(_, next)| !next.shares_with(&gone)) {
-                self.own_bytes -= gone.own_bytes();
-            }
-        }
-        while self.ends.len() > 1 && self.ends.front().is_some_and(|at| *at <= cut) {
-            self.ends.pop_front();
-        }
-        before - self.points.len()
-    }
-}
-
-/// What a sample weighs beyond its place in the ring.
-pub(super) trait Weigh {
-    fn own_bytes(&self) -> usize;
-    fn shares_with(&self, other: &Self) -> bool;
-}
-
-impl Weigh for f64 {
-    fn own_bytes(&self) -> usize {
-        0
-    }
-
-    fn shares_with(&self, _: &Self) -> bool {
-        false
-    }
-}
-
-impl Weigh for Arc<Classic> {
-    fn own_bytes(&self) -> usize {
-        const ALLOCATIONS_BYTES: usize = 64;
-        self.cumulative.len() * size_of::<f64>() + ALLOCATIONS_BYTES
-    }
-
-    fn shares_with(&self, other: &Self) -> bool {
-        Self::ptr_eq(self, other)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::quantity::Dimension;
+use super::dimension::Dimension;
 use super::syntax::Operator;
 use super::vocabulary::{Aggregator, MetricShape};
 
@@ -111,9 +111,9 @@ pub(super) enum Function {
     Quantile(f64),
     Mean,
     Share,
-    /// The share of values above a boundary, given as its index.
-    ShareOver(usize),
-    ShareUnder(usize),
+    /// The share of values above a boundary of the metric.
+    ShareOver(f64),
+    ShareUnder(f64),
     Slope,
     Forecast(Duration),
     TimeTo(Limit),

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::assemble::Context;
+use super::dimension::Dimension;
 use super::document::{Fields, Text};
-use super::quantity::{Dimension, Notation, Quantity};
+use super::quantity::{Notation, Quantity};
 use super::resolve::Resolver;
 use super::rule::Level;
 use super::settings::report;
