@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::state::plural;
 use super::tick::{Alert, Tick};
 use super::watch::{End, Format, follow};
 use crate::alerting::{AlertRow, Level};
@@ -113,7 +114,11 @@ fn as_text(model: &Model, fired: &Fired, verdict: Verdict, duration: Duration) -
         Verdict::Unknown => "UNKNOWN",
     };
     let seconds = duration.as_secs_f64();
-    let mut lines = vec![format!("{word}: {alerts} alerts fired on {targets} targets in {seconds} s")];
+    let mut lines = vec![format!(
+        "{word}: {alerts} {} fired on {targets} {} in {seconds} s",
+        plural(alerts, "alert"),
+        plural(targets, "target")
+    )];
     for row in fired.0.values() {
         let target = row.target.as_ref().map_or("all targets", AsRef::as_ref);
         let value = row.value_text.as_ref().map_or("no value", AsRef::as_ref);
@@ -197,7 +202,7 @@ mod tests {
         let mut fired = Fired::default();
         fired.note(&[row(Level::Critical, AlertState::Firing)]);
         let text = as_text(&model(false), &fired, Verdict::Critical, Duration::from_secs(30));
-        assert!(text.starts_with("CRITICAL: 1 alerts fired on 1 targets in 30 s\n"), "{text}");
+        assert!(text.starts_with("CRITICAL: 1 alert fired on 1 target in 30 s\n"), "{text}");
         assert!(
             text.contains("critical Slow on shop: 2 s  it is slow") && text.contains("unknown  shop: no answer yet")
         );

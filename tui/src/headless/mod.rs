@@ -7,6 +7,8 @@ mod check;
 mod events;
 mod rules;
 mod state;
+#[cfg(test)]
+mod tests;
 mod tick;
 mod watch;
 

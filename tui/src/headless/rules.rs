@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::state::plural;
 use crate::alerting::RuleSource;
 
 /// Reads the rules; says on `out` what is in them, or on `problems` what is wrong, and gives exit code 0 or 1.
@@ -13,7 +14,8 @@ pub fn check_rules(source: &RuleSource, out: &mut dyn Write, problems: &mut dyn 
     let name = source.name();
     match source.read() {
         Ok(file) => {
-            writeln!(out, "{name}: {} alerts, no mistakes", file.rules().len())?;
+            let count = file.rules().len();
+            writeln!(out, "{name}: {count} {}, no mistakes", plural(count, "alert"))?;
             for unused in file.not_evaluated() {
                 writeln!(out, "note: {} ({}): {}", unused.section, unused.entries, unused.consequence)?;
             }
@@ -46,7 +48,7 @@ mod tests {
         let rule = "version = 1\n[[alert]]\nname = 'Slow'\nsignal = 'http.p95'\nwarning = '> 1s'\n";
         let (code, out, problems) = checked(rule);
         assert_eq!((code, problems.as_str()), (ExitCode::SUCCESS, ""));
-        assert!(out.contains("1 alerts, no mistakes"), "{out}");
+        assert!(out.contains("1 alert, no mistakes"), "{out}");
     }
 
     #[test]

@@ -28,8 +28,14 @@ pub(super) fn written(model: &Model, board: &Board, now: UnixMillis) -> String {
     let fresh = model.targets().iter().filter(|target| target.reading().state == Freshness::Fresh).count();
     let firing = board.rows.iter().filter(|row| row.state.is_firing()).count();
     let targets = model.targets().len();
-    line(&mut text, format_args!("{now}: {fresh} of {targets} targets fresh, {firing} alerts firing"));
+    let (noun, fires) = (plural(targets, "target"), plural(firing, "alert"));
+    line(&mut text, format_args!("{now}: {fresh} of {targets} {noun} fresh, {firing} {fires} firing"));
     text
+}
+
+/// A noun for so many.
+pub(super) fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { noun.to_owned() } else { format!("{noun}s") }
 }
 
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
