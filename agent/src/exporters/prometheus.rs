@@ -133,6 +133,10 @@ impl Page<'_> {
             return;
         }
         let kind = match family.kind {
+            // OpenTelemetry's own names, which promtool takes for parts of a histogram unless they have no type
+            Kind::UpDownCounter | Kind::Gauge if SAMPLE_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) => {
+                "untyped"
+            }
             Kind::Counter => "counter",
             Kind::UpDownCounter | Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
@@ -382,6 +386,14 @@ process_uptime_seconds 12.5
         assert_eq!(page.matches("# TYPE a_b gauge").count(), 1);
         assert!(page.contains(r#"# "a_b" is not shown: another metric is called a_b here"#), "{page}");
         assert_eq!(page.matches("\norders_seconds_count ").count(), 1, "{page}");
+    }
+
+    #[test]
+    fn a_gauge_that_is_named_like_a_part_of_a_histogram_has_no_type() {
+        let threads = number("process.thread.count", Kind::UpDownCounter, "{thread}", vec![(Labels::empty(), 4.0)]);
+        assert!(
+            text(&snapshot(vec![threads])).contains("# TYPE process_thread_count untyped\nprocess_thread_count 4\n")
+        );
     }
 
     #[test]

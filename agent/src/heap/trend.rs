@@ -36,16 +36,19 @@ const INTERVAL_MAX: Duration = Duration::from_mins(15);
 
 /// A rise below this is a trifle: bytes, and a share of the floor.
 const TRIFLE_BYTES: f64 = 512.0 * 1024.0;
-const TRIFLE_SHARE: f64 = 0.02;
+const TRIFLE_SHARE: f64 = 0.04;
 /// The rise must be so many times the deepest fall.
 const OVER_DRAWDOWN: f64 = 1.3;
 /// The rise must be so many times the noise (a robust standard deviation of the residuals).
 const OVER_NOISE: f64 = 4.0;
 /// No single interval may bring more than this share of the rise.
 const STEP_SHARE_MAX: f64 = 0.5;
-/// The first third must rise at this share of the whole rise's speed at least: growth has lasted all that time.
-const ALREADY_RISING: f64 = 0.3;
-/// The last third must rise at this share of it: growth goes on.
+/// The first half must rise at this share of the whole rise's speed at least: growth has lasted all that time.
+const ALREADY_RISING: f64 = 0.5;
+/// The second half must rise at this share of the first half's speed: a logarithm over the life of a process has 0.51,
+/// a line has 1.
+const UNDIMINISHED: f64 = 0.7;
+/// The last quarter must rise at this share of the whole rise's speed: growth goes on.
 const STILL_RISING: f64 = 0.5;
 /// So much of the rise must lead past every earlier floor.
 const NEW_GROUND: f64 = 0.25;
@@ -194,6 +197,7 @@ impl Detector {
         let view: Vec<Interval> = self.closed.iter().copied().filter(|interval| interval.at >= now.at / 4).collect();
         let short = self.growth(&view, WATCHED, 2.6);
         let long = [PATIENT].iter().chain(&LONGER).rev().find_map(|window| self.growth(&view, *window, 3.5));
+        let long = long.filter(|_| !slows_down(&view));
         self.stand(now, short, long);
         let grows = long.or(short);
         let slope = grows.map(|growth| growth.slope).or_else(|| slope_of(&view));
@@ -372,13 +376,28 @@ fn drawdown(points: &[(f64, f64)]) -> f64 {
     })
 }
 
-/// Whether the rise had begun in the first third and goes on in the last.
+/// Whether the rise fills the window, does not slow down, and goes on.
 fn lasts(points: &[(f64, f64)], whole: &Slope) -> bool {
-    let third = points.len() / 3;
-    let rises = |part: &[(f64, f64)], share: f64| {
-        Slope::through(part, 1.0).is_some_and(|slope| slope.median > share * whole.median)
+    let (first, second) = points.split_at(points.len() / 2);
+    let last_quarter = &points[points.len() * 3 / 4..];
+    let median = |part: &[(f64, f64)]| Slope::through(part, 1.0).map_or(f64::NAN, |slope| slope.median);
+    let (first, second) = (median(first), median(second));
+    first > ALREADY_RISING * whole.median
+        && second > UNDIMINISHED * first
+        && median(last_quarter) > STILL_RISING * whole.median
+}
+
+/// Whether memory rises ever more slowly over all that is in view, as while a program warms up.
+fn slows_down(view: &[Interval]) -> bool {
+    let Some(length) = view.first().zip(view.last()).map(|(first, last)| last.number - first.number + 1) else {
+        return false;
     };
-    rises(&points[..third], ALREADY_RISING) && rises(&points[points.len() - third..], STILL_RISING)
+    let Some(Window { points, .. }) = usize::try_from(length).ok().and_then(|length| Window::of(view, length)) else {
+        return false;
+    };
+    let (first, second) = points.split_at(points.len() / 2);
+    let halves = Slope::through(first, 2.0).zip(Slope::through(second, 2.0));
+    halves.is_some_and(|(first, second)| first.low > 0.0 && second.median < UNDIMINISHED * first.median)
 }
 
 /// Time until resident memory reaches the limit, when the slope is known within a factor of two. What is allocated
