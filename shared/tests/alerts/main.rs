@@ -4,7 +4,11 @@
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts and ranks of small lists")]
 
 mod bad_files;
+mod documents;
+mod engine;
+mod parity;
 mod properties;
 mod scenario;
 mod scenarios;
 mod shipped;
+mod store;
