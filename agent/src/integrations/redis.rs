@@ -16,7 +16,7 @@
 //! server did is not known. Other commands pass uncounted.
 //!
 //! ```no_run
-//! # async fn run(connection: impl redis::aio::ConnectionLike + Clone + Send + 'static)
+//! # async fn run(connection: impl redis::aio::ConnectionLike + Clone + Send + Sync + 'static)
 //! # -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
 //! use redis::AsyncCommands;

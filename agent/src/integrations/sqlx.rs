@@ -30,6 +30,7 @@
 
 mod executor;
 mod summary;
+mod tokens;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,7 +40,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Database, Error, Transaction};
 
 pub use self::executor::Observed;
-use self::summary::{Dialect, OTHER, summary};
+use self::summary::{OTHER, summary};
+use self::tokens::Dialect;
 use crate::clock::Stamp;
 use crate::registry::AppendMap;
 use crate::{Agent, Pool, PoolStatus, Query, QueryError};

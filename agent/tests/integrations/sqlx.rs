@@ -270,12 +270,3 @@ async fn the_agent_does_not_keep_a_dropped_pool_open() {
     })
     .await;
 }
-
-/// Compiles when the executors are there for PostgreSQL too.
-#[expect(dead_code, reason = "this is checked by the compiler")]
-async fn the_same_for_postgres(db: ObservedPool<sqlx::Postgres>) -> Result<(), sqlx::Error> {
-    sqlx::query("SELECT $1::int").bind(1).fetch_all(&db).await?;
-    let mut transaction = db.begin().await?;
-    sqlx::query("SELECT 1").execute(transaction.observed()).await?;
-    transaction.commit().await
-}
