@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 
 use crate::alerting::RuleSource;
+use crate::app;
 use crate::cli::{AlertsCommand, Cli, Command, Global};
 use crate::config::{Config, SAMPLE};
 use crate::headless::{self, EXIT_UNKNOWN, Format};
@@ -39,7 +40,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
+    let mut out = io::stdout(); // not locked: a panic of another thread gives the terminal back through it
     match cli.command {
         None => open(&cli, &mut out),
         Some(Command::Check { targets, duration, json }) => {
@@ -69,11 +70,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Shows the targets without a screen for as long as is asked for.
+/// Shows the targets: in the dashboard, or without a screen for as long as is asked for.
 fn open(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let options = Options::read(&cli.global, &cli.targets)?;
     let Some(duration) = cli.headless else {
-        anyhow::bail!("say how long to run without a screen, such as --headless 20s");
+        return app::run(&options);
     };
     headless::run_for(&options, duration, Format::of(cli.json), out)
 }

@@ -1,0 +1,429 @@
+//! What is chosen, and how each event changes it: a pure function of event and moment.
+//! Where events come from, and how effects are carried out, is not known here.
+
+use crossterm::event::KeyEvent;
+use heartline_shared::UnixMillis;
+
+use crate::alerting::{AlertRow, Board};
+use crate::keymap::{Action, Context, action};
+use crate::model::{Model, Target, TargetReading};
+use crate::screen::{Screen, TableChoice, View};
+use crate::text::Text;
+use crate::views::alerts::AlertLine;
+use crate::views::{Charts, Scene, Theme, help, page};
+
+/// The longest filter, in characters.
+const FILTER_MAX: usize = 64;
+
+/// What is known of the targets and their alerts.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'k> {
+    /// The targets.
+    pub model: &'k Model,
+    /// The alerts.
+    pub board: &'k Board,
+}
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The terminal has another size.
+    Resized,
+    /// Polls ended.
+    Arrived,
+    /// Time passed: ages, the clock, alerts.
+    Ticked,
+}
+
+/// What is to be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Nothing,
+    /// Draw a frame at once: somebody is waiting for it.
+    Draw,
+    /// Draw a frame soon: the numbers changed.
+    DrawSoon,
+    /// Draw every cell again.
+    Repaint,
+    /// Stop the process and give the terminal back until it is continued.
+    Suspend,
+    /// End the program.
+    Quit,
+}
+
+/// What is shown while paused.
+#[derive(Debug)]
+struct Frozen {
+    at: UnixMillis,
+    readings: Vec<TargetReading>,
+    alerts: Vec<AlertRow>,
+}
+
+/// What is chosen, and what is frozen while paused.
+#[derive(Debug)]
+pub struct State {
+    screen: Screen,
+    frozen: Option<Frozen>,
+    theme: Theme,
+}
+
+impl State {
+    /// The overview of the first target is chosen.
+    pub fn new(theme: Theme) -> Self {
+        Self { screen: Screen::default(), frozen: None, theme }
+    }
+
+    /// What is chosen.
+    pub fn screen(&self) -> &Screen {
+        &self.screen
+    }
+
+    /// Takes an event in at a moment, and says what is to be done.
+    pub fn update(&mut self, event: Event, known: Known<'_>, now: UnixMillis) -> Effect {
+        match event {
+            Event::Key(key) => match action(self.context(), &key) {
+                Some(action) => self.act(action, known, now),
+                None => Effect::Nothing,
+            },
+            Event::Paste(text) if self.screen.filtering => {
+                for character in text.chars() {
+                    self.type_character(character);
+                }
+                Effect::Draw
+            }
+            Event::Paste(_) => Effect::Nothing,
+            Event::Resized => Effect::Draw,
+            Event::Arrived => self.numbers_changed(),
+            Event::Ticked => Effect::DrawSoon, // the clock, the ages, and for how long it has been paused
+        }
+    }
+
+    /// Numbers that are not shown while paused need no frame.
+    fn numbers_changed(&self) -> Effect {
+        if self.frozen.is_some() { Effect::Nothing } else { Effect::DrawSoon }
+    }
+
+    /// Hands all that a frame is drawn from to `draw`.
+    pub fn show<R>(&self, known: Known<'_>, now: UnixMillis, draw: impl FnOnce(&Scene<'_>) -> R) -> R {
+        let at = self.frozen.as_ref().map_or(now, |frozen| frozen.at);
+        let targets = self.readings(known);
+        let shown = known.model.targets().get(self.target_index(targets.len()));
+        let alerts = self.alerts(known, at);
+        draw(&Scene {
+            targets: &targets,
+            charts: shown.map(|target| -> &dyn Charts { target }),
+            alerts: &alerts,
+            problems: &known.board.problems,
+            screen: &self.screen,
+            now: at,
+            paused: self.frozen.as_ref().map(|frozen| now.since(frozen.at)),
+            theme: self.theme,
+        })
+    }
+
+    fn readings<'k>(&'k self, known: Known<'k>) -> Vec<&'k TargetReading> {
+        match &self.frozen {
+            Some(frozen) => frozen.readings.iter().collect(),
+            None => known.model.targets().iter().map(Target::reading).collect(),
+        }
+    }
+
+    fn alerts(&self, known: Known<'_>, at: UnixMillis) -> Vec<AlertLine> {
+        let rows = self.frozen.as_ref().map_or(&known.board.rows, |frozen| &frozen.alerts);
+        rows.iter().map(|row| AlertLine::at(row, at)).collect()
+    }
+
+    fn target_index(&self, targets: usize) -> usize {
+        self.screen.target.min(targets.saturating_sub(1))
+    }
+
+    fn context(&self) -> Context {
+        if self.screen.help.is_some() {
+            Context::Help
+        } else if self.screen.filtering {
+            Context::Filter
+        } else {
+            Context::View
+        }
+    }
+
+    fn act(&mut self, action: Action, known: Known<'_>, now: UnixMillis) -> Effect {
+        match action {
+            Action::Quit => return Effect::Quit,
+            Action::Suspend => return Effect::Suspend,
+            Action::Repaint => return Effect::Repaint,
+            Action::Show(view) => self.choose_view(view),
+            Action::NextView => self.choose_view(self.screen.view.step(true)),
+            Action::PreviousView => self.choose_view(self.screen.view.step(false)),
+            Action::Move(rows) => self.move_by(rows, known, now),
+            Action::First => self.move_by(i16::MIN, known, now),
+            Action::Last => self.move_by(i16::MAX, known, now),
+            Action::NextSort => self.choose_next_sort(),
+            Action::ReverseSort => {
+                let table = self.screen.table_mut();
+                table.reversed = !table.reversed;
+            }
+            Action::StartFilter => self.screen.filtering = page::sort_columns(self.screen.view) > 0,
+            Action::FilterCharacter(character) => self.type_character(character),
+            Action::FilterDelete => {
+                self.screen.table_mut().filter.pop();
+            }
+            Action::FilterClear => self.screen.table_mut().filter.clear(),
+            Action::FilterKeep => self.screen.filtering = false,
+            Action::FilterCancel => {
+                self.screen.filtering = false;
+                self.screen.table_mut().filter.clear();
+            }
+            Action::Pause => self.toggle_pause(known, now),
+            Action::NextTarget => self.choose_target(true, known),
+            Action::PreviousTarget => self.choose_target(false, known),
+            Action::NextWindow => self.screen.window = self.screen.window.next(),
+            Action::Open => self.open(known),
+            Action::Back => self.go_back(),
+            Action::Help => self.screen.help = if self.screen.help.is_some() { None } else { Some(0) },
+        }
+        Effect::Draw
+    }
+
+    fn choose_view(&mut self, view: View) {
+        self.screen.view = view;
+        self.screen.detail = false;
+    }
+
+    fn choose_target(&mut self, forward: bool, known: Known<'_>) {
+        let count = known.model.targets().len().max(1);
+        let at = self.target_index(count);
+        self.screen.target = (at + if forward { 1 } else { count - 1 }) % count;
+    }
+
+    fn choose_next_sort(&mut self) {
+        let columns = page::sort_columns(self.screen.view);
+        let default = page::default_sort(self.screen.view);
+        let table = self.screen.table_mut();
+        if columns > 0 {
+            table.sort = Some((table.sort.unwrap_or(default) + 1) % columns);
+            table.reversed = false;
+        }
+    }
+
+    fn type_character(&mut self, character: char) {
+        let clean = Text::new(character.encode_utf8(&mut [0; 4]));
+        let filter = &mut self.screen.table_mut().filter;
+        if filter.chars().count() < FILTER_MAX {
+            filter.push_str(clean.as_str());
+        }
+    }
+
+    fn move_by(&mut self, rows: i16, known: Known<'_>, now: UnixMillis) {
+        if let Some(first) = self.screen.help {
+            let last = help::height(self.theme);
+            self.screen.help = Some(first.saturating_add_signed(rows).min(last));
+            return;
+        }
+        let identities = page::row_identities(&self.readings(known), &self.alerts(known, now), &self.screen);
+        let TableChoice { selected, .. } = self.screen.table();
+        let at = selected.and_then(|selected| identities.iter().position(|row| *row == selected)).unwrap_or_default();
+        let to = at.saturating_add_signed(isize::from(rows)).min(identities.len().saturating_sub(1));
+        if let Some(row) = identities.into_iter().nth(to) {
+            self.screen.table_mut().selected = Some(row);
+        }
+    }
+
+    /// In the fleet, shows the selected target; elsewhere the detail of the selected row.
+    fn open(&mut self, known: Known<'_>) {
+        if self.screen.view != View::Targets {
+            self.screen.detail = page::sort_columns(self.screen.view) > 0;
+            return;
+        }
+        let readings = self.readings(known);
+        let identities = page::row_identities(&readings, &[], &self.screen);
+        let chosen =
+            self.screen.table().selected.filter(|row| identities.contains(row)).or(identities.into_iter().next());
+        let at = chosen.and_then(|row| readings.iter().position(|target| page::target_identity(target) == row));
+        if let Some(at) = at {
+            self.screen.target = at;
+            self.choose_view(View::Overview);
+        }
+    }
+
+    fn go_back(&mut self) {
+        if self.screen.detail {
+            self.screen.detail = false;
+        } else if self.screen.table().filter.is_empty() {
+            self.choose_view(View::Overview);
+        } else {
+            self.screen.table_mut().filter.clear();
+        }
+    }
+
+    fn toggle_pause(&mut self, known: Known<'_>, now: UnixMillis) {
+        self.frozen = match self.frozen.take() {
+            Some(_) => None,
+            None => Some(Frozen {
+                at: now,
+                readings: self.readings(known).into_iter().cloned().collect(),
+                alerts: known.board.rows.clone(),
+            }),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crossterm::event::{KeyCode, KeyModifiers};
+
+    use super::*;
+    use crate::model::Settings;
+    use crate::source::{Failure, Outcome};
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    /// A state with what it is a state of.
+    struct Desk {
+        state: State,
+        model: Model,
+        board: Board,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let model = Model::new(["a:1", "b:2", "c:3"].map(Text::new), Settings::default());
+            Self { state: State::new(Theme::coloured()), model, board: Board::default() }
+        }
+
+        fn update(&mut self, event: Event) -> Effect {
+            self.state.update(event, Known { model: &self.model, board: &self.board }, NOW)
+        }
+
+        fn press(&mut self, keys: &str) -> Effect {
+            let code = |key| match key {
+                '\n' => KeyCode::Enter,
+                '\u{1b}' => KeyCode::Esc,
+                '\t' => KeyCode::Tab,
+                key => KeyCode::Char(key),
+            };
+            let press = |key| Event::Key(KeyEvent::new(code(key), KeyModifiers::NONE));
+            keys.chars().map(|key| self.update(press(key))).last().unwrap_or(Effect::Nothing)
+        }
+
+        fn screen(&self) -> &Screen {
+            self.state.screen()
+        }
+
+        fn show<R>(&self, now: UnixMillis, look: impl FnOnce(&Scene<'_>) -> R) -> R {
+            self.state.show(Known { model: &self.model, board: &self.board }, now, look)
+        }
+    }
+
+    fn failed(at: UnixMillis) -> Outcome {
+        Outcome {
+            target: 0,
+            generation: at.0,
+            at,
+            took: Duration::from_millis(5),
+            answer: Err(Failure::new("connection refused")),
+        }
+    }
+
+    #[test]
+    fn digits_and_tab_choose_the_view() {
+        let mut desk = Desk::new();
+        desk.press("7\t");
+        assert_eq!(desk.screen().view, View::Runtime);
+    }
+
+    #[test]
+    fn a_filter_takes_letters_that_are_commands_elsewhere_and_escape_removes_it() {
+        let mut desk = Desk::new();
+        assert_eq!(desk.press("0/qs"), Effect::Draw);
+        assert_eq!(desk.screen().table().filter, "qs");
+        desk.press("\u{1b}");
+        assert_eq!((desk.screen().filtering, desk.screen().table().filter.as_str()), (false, ""));
+    }
+
+    #[test]
+    fn what_is_typed_or_pasted_into_a_filter_is_sanitised_and_bounded() {
+        let mut desk = Desk::new();
+        desk.press("0/");
+        desk.update(Event::Paste(format!("\u{202e}{}", "x".repeat(500))));
+        let filter = desk.screen().table().filter;
+        assert!(filter.starts_with("\u{fffd}x") && filter.chars().count() == FILTER_MAX, "{filter:?}");
+    }
+
+    #[test]
+    fn a_view_without_rows_has_no_filter_and_no_detail() {
+        let mut desk = Desk::new();
+        desk.press("1/");
+        assert!(!desk.screen().filtering);
+        desk.press("\n");
+        assert!(!desk.screen().detail);
+    }
+
+    #[test]
+    fn targets_are_chosen_around_the_end() {
+        let mut desk = Desk::new();
+        desk.press("ttt");
+        assert_eq!(desk.screen().target, 0);
+        desk.press("T");
+        assert_eq!(desk.screen().target, 2);
+    }
+
+    #[test]
+    fn enter_in_the_fleet_shows_the_selected_target() {
+        let mut desk = Desk::new();
+        desk.press("0sjj\n");
+        assert_eq!((desk.screen().view, desk.screen().target), (View::Overview, 2));
+    }
+
+    #[test]
+    fn pausing_freezes_what_is_shown_while_collecting_goes_on() {
+        let mut desk = Desk::new();
+        desk.press("p");
+        let later = NOW + Duration::from_secs(7);
+        desk.model.absorb(&failed(later));
+        assert_eq!(desk.update(Event::Arrived), Effect::Nothing);
+        desk.show(later, |scene| {
+            assert_eq!((scene.now, scene.paused), (NOW, Some(Duration::from_secs(7))));
+            assert_eq!(scene.targets[0].error, None);
+        });
+        desk.press(" ");
+        desk.show(later, |scene| assert!(scene.paused.is_none() && scene.targets[0].error.is_some()));
+    }
+
+    #[test]
+    fn escape_goes_back_one_step_at_a_time() {
+        let mut desk = Desk::new();
+        desk.press("0/a\n\u{1b}");
+        assert_eq!((desk.screen().view, desk.screen().table().filter.as_str()), (View::Targets, ""));
+        desk.press("\u{1b}");
+        assert_eq!(desk.screen().view, View::Overview);
+    }
+
+    #[test]
+    fn sorting_goes_through_the_columns_and_around() {
+        let mut desk = Desk::new();
+        desk.press("0S");
+        assert!(desk.screen().table().reversed);
+        desk.press(&"s".repeat(page::sort_columns(View::Targets)));
+        assert_eq!(desk.screen().table().sort, Some(page::default_sort(View::Targets)));
+        assert!(!desk.screen().table().reversed);
+    }
+
+    #[test]
+    fn the_help_covers_the_view_and_any_of_its_keys_closes_it() {
+        for close in ["?", "q", "\n", "\u{1b}"] {
+            let mut desk = Desk::new();
+            desk.press("?j");
+            assert_eq!(desk.screen().help, Some(1));
+            assert_eq!(desk.press(close), Effect::Draw);
+            assert_eq!(desk.screen().help, None);
+        }
+    }
+}

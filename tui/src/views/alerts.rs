@@ -1,0 +1,275 @@
+//! Alerts: every rule with its state, the most urgent first, and how close the quiet ones are. What fires is decided by
+//! the alert engine.
+//!
+//! ```text
+//!   state          alert              level         value    since  summary
+//! ▸ ■ FIRING       DbPoolUtilization  critical   100% >90%   13m04s  pool primary is exhausted
+//!   ▲ pending 41%  HttpLatencyP95     warning   1.2s >1s        25s  p95 latency is 1.2s
+//!   ● inactive     QueueDepth         warning     12 >1000        –  ...
+//! ```
+
+use heartline_shared::UnixMillis;
+use ratatui::layout::Rect;
+
+use super::panel;
+use super::pen::{Pen, Piece, wrap};
+use super::quantity::{age, known, percent};
+use super::requests::nothing_to_show;
+use super::scene::Scene;
+use super::table::{self, Cell, Column, Row};
+use super::theme::Severity;
+use crate::alerting::{AlertRow, AlertState, Level};
+use crate::text::Text;
+
+/// Where an alert stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlertStage {
+    /// Its condition does not hold.
+    #[default]
+    Inactive,
+    /// Fired a while ago, and does no more.
+    Resolved,
+    /// Its condition holds, not yet for long enough.
+    Pending,
+    /// Its condition no longer holds, not yet for long enough.
+    Recovering,
+    /// Fires.
+    Firing,
+}
+
+/// What is shown of one alert.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AlertLine {
+    /// The rule's name.
+    pub name: Text,
+    /// Where it stands.
+    pub stage: AlertStage,
+    /// How bad the level is that it stands at.
+    pub level: Severity,
+    /// The newest value, written in its unit; absent without data.
+    pub value: Option<Text>,
+    /// The condition of the level, such as `> 90%`; empty when there is none to show.
+    pub condition: Text,
+    /// When it came to this stage; absent for one that is inactive.
+    pub since: Option<UnixMillis>,
+    /// How much of the time that the condition must hold has passed, 0 to 1; absent unless pending.
+    pub progress: Option<f64>,
+    /// The target; empty for a rule without an instance.
+    pub target: Text,
+    /// What else distinguishes the instance, as `name=value`.
+    pub labels: Text,
+    /// The rule's summary with the values filled in.
+    pub summary: Text,
+    /// What the rule measures, as the rule file writes it.
+    pub signal: Text,
+    /// How long it has been at this stage, at the moment shown; absent for one that is inactive.
+    pub lasted: Option<std::time::Duration>,
+}
+
+impl AlertLine {
+    /// What is shown of an alert at a moment.
+    pub fn at(row: &AlertRow, now: UnixMillis) -> Self {
+        let labels: Vec<String> = row.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Self {
+            name: row.name.clone(),
+            stage: match row.state {
+                AlertState::Inactive => AlertStage::Inactive,
+                AlertState::Resolved => AlertStage::Resolved,
+                AlertState::Pending => AlertStage::Pending,
+                AlertState::Recovering => AlertStage::Recovering,
+                AlertState::Firing => AlertStage::Firing,
+            },
+            level: match row.level {
+                Level::Info => Severity::Info,
+                Level::Warning => Severity::Warning,
+                Level::Critical => Severity::Critical,
+            },
+            value: row.value_text.clone(),
+            condition: row.threshold.clone().unwrap_or_default(),
+            since: row.since,
+            lasted: row.since.map(|since| now.since(since)),
+            progress: None,
+            target: row.target.clone().unwrap_or_default(),
+            labels: Text::new(&labels.join(" ")),
+            summary: row.summary.clone(),
+            signal: Text::default(),
+        }
+    }
+
+    /// How bad it is that the alert stands where it does.
+    pub fn severity(&self) -> Severity {
+        match self.stage {
+            AlertStage::Firing | AlertStage::Recovering => self.level.max(Severity::Info),
+            AlertStage::Pending => Severity::Info,
+            AlertStage::Inactive | AlertStage::Resolved => Severity::Fine,
+        }
+    }
+
+    /// Its stage in words.
+    pub fn stage_words(&self) -> String {
+        match (self.stage, self.progress) {
+            (AlertStage::Inactive, _) => "inactive".to_owned(),
+            (AlertStage::Resolved, _) => "resolved".to_owned(),
+            (AlertStage::Pending, Some(progress)) => format!("pending {}", percent(progress)),
+            (AlertStage::Pending, None) => "pending".to_owned(),
+            (AlertStage::Recovering, _) => "recovering".to_owned(),
+            (AlertStage::Firing, _) => "FIRING".to_owned(),
+        }
+    }
+
+    fn urgency(&self) -> f64 {
+        let rank = f64::from(self.stage as u8) * 10.0 + f64::from(self.level as u8);
+        rank + self.lasted.map_or(0.0, |lasted| lasted.as_secs_f64().min(1e8) / 1e9) // what began first is on top
+    }
+
+    fn level_word(&self) -> &'static str {
+        self.level.word()
+    }
+}
+
+fn state(alert: &AlertLine) -> Cell {
+    Cell::judged(alert.stage_words(), alert.severity())
+}
+
+fn value(alert: &AlertLine) -> Cell {
+    Cell::new(alert.value.as_ref().map_or_else(|| known(None, percent), ToString::to_string))
+}
+
+fn since(alert: &AlertLine) -> Cell {
+    Cell::new(alert.lasted.map_or_else(|| known(None, percent), age))
+}
+
+fn place(alert: &AlertLine) -> Cell {
+    let both = !alert.target.is_empty() && !alert.labels.is_empty();
+    Cell::new(format!("{}{}{}", alert.target, if both { " " } else { "" }, alert.labels))
+}
+
+impl Row for AlertLine {
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::number("state", 11, 0, state, |alert| Some(alert.urgency())),
+        Column::name("alert", 20, 1, |alert| Cell::new(alert.name.as_str())),
+        Column::number(
+            "level",
+            8,
+            3,
+            |alert| Cell::judged(alert.level_word(), Severity::Fine),
+            |alert| Some(f64::from(alert.level as u8)),
+        ),
+        Column::number("value", 8, 2, value, |_| None),
+        Column::number("limit", 10, 4, |alert| Cell::new(alert.condition.as_str()), |_| None),
+        Column::number("since", 6, 2, since, |alert| alert.lasted.map(|lasted| lasted.as_secs_f64())),
+        Column::name("summary", 34, 6, |alert| Cell::new(alert.summary.as_str())),
+        Column::name("where", 22, 5, place),
+    ];
+    const ORDER: usize = 0;
+
+    fn identity(&self) -> String {
+        format!("{} {} {} {}", self.name, self.level.word(), self.target, self.labels)
+    }
+}
+
+/// How many alerts fire, by level: critical, warning, info.
+pub fn firing(alerts: &[AlertLine]) -> [usize; 3] {
+    [Severity::Critical, Severity::Warning, Severity::Info].map(|level| {
+        alerts.iter().filter(|alert| alert.stage >= AlertStage::Recovering && alert.severity() == level).count()
+    })
+}
+
+/// The view.
+pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
+    let choice = scene.screen.table();
+    let shown = table::ordered(scene.alerts, &choice);
+    let (summary, rest) = panel::split(area, 1);
+    pen.write(summary, 0, &counts(pen, scene.alerts));
+    if shown.is_empty() {
+        return pen.explain(rest, &nothing_to_show(scene.alerts.len(), "alert rule", &choice.filter));
+    }
+    let Some(alert) = table::selected(&shown, &choice) else { return };
+    if scene.screen.detail {
+        return detail(scene, pen, rest, alert);
+    }
+    let below = if rest.height >= 12 { 4 } else { 0 };
+    let (rows, about) = panel::split(rest, rest.height - below);
+    let rows =
+        if area.width < 60 { panel::missing(pen, rows, &table::left_out::<AlertLine>(area.width)) } else { rows };
+    table::draw(pen, rows, &shown, &choice);
+    if about.height > 0 {
+        let body = pen.heading(about, alert.name.as_str(), &[]);
+        for (row, line) in (0..body.height).zip(about_lines(pen, alert, body.width)) {
+            pen.write(body, row, &line);
+        }
+    }
+}
+
+fn counts(pen: &Pen<'_>, alerts: &[AlertLine]) -> Vec<Piece> {
+    let [critical, warning, info] = firing(alerts);
+    let pending = alerts.iter().filter(|alert| alert.stage == AlertStage::Pending).count();
+    let levels = [(critical, Severity::Critical), (warning, Severity::Warning), (info, Severity::Info)];
+    let mut line = Vec::new();
+    for (count, severity) in levels.into_iter().filter(|(count, _)| *count > 0) {
+        line.push(Piece::new(
+            format!(" {} {count} {} ", pen.theme.glyph(severity), severity.word()),
+            pen.theme.badge(severity),
+        ));
+        line.push(Piece::new("  ", pen.theme.text()));
+    }
+    if line.is_empty() {
+        let fine = format!(" {} nothing fires ", pen.theme.glyph(Severity::Fine));
+        line.extend([Piece::new(fine, pen.theme.badge(Severity::Fine)), Piece::new("  ", pen.theme.text())]);
+    }
+    line.extend(pen.figure("pending", &pending.to_string()));
+    line.extend(pen.figure("rules", &rules(alerts).to_string()));
+    line
+}
+
+fn rules(alerts: &[AlertLine]) -> usize {
+    alerts.iter().map(|alert| alert.name.as_str()).collect::<std::collections::BTreeSet<_>>().len()
+}
+
+fn about_lines(pen: &Pen<'_>, alert: &AlertLine, width: u16) -> Vec<Vec<Piece>> {
+    let mut lines = vec![vec![
+        Piece::new(
+            format!("{} {}  ", pen.theme.glyph(alert.severity()), alert.stage_words()),
+            pen.theme.severity(alert.severity()),
+        ),
+        Piece::new(format!("{}  {}", place(alert).text, alert.signal), pen.theme.dim()),
+    ]];
+    lines.extend(
+        wrap(alert.summary.as_str(), usize::from(width))
+            .into_iter()
+            .map(|line| vec![Piece::new(line, pen.theme.text())]),
+    );
+    lines
+}
+
+fn detail(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, alert: &AlertLine) {
+    let body = pen.heading(area, alert.name.as_str(), &[Piece::new("esc back", pen.theme.dim())]);
+    let since = alert.since.map_or_else(
+        || "–".to_owned(),
+        |at| format!("{} ({})", super::header::time_of_day(at), age(scene.now.since(at))),
+    );
+    let facts = [
+        ("state", alert.stage_words()),
+        ("level", alert.level.word().to_owned()),
+        ("value", value(alert).text),
+        ("limit", alert.condition.to_string()),
+        ("since", since),
+        ("where", place(alert).text),
+        ("signal", alert.signal.to_string()),
+        ("summary", alert.summary.to_string()),
+    ];
+    let mut row = 0;
+    for (label, fact) in facts {
+        for (at, line) in wrap(&fact, usize::from(body.width.saturating_sub(10))).into_iter().enumerate() {
+            let label = if at == 0 { label } else { "" };
+            let style = if label == "state" { pen.theme.severity(alert.severity()) } else { pen.theme.text() };
+            pen.write(body, row, &[Piece::new(format!("{label:<10}"), pen.theme.dim()), Piece::new(line, style)]);
+            row += 1;
+        }
+    }
+    if let Some(progress) = alert.progress {
+        let bar = pen.bar(progress, 20, Severity::Warning);
+        let [full, empty] = bar;
+        pen.write(body, row, &[Piece::new("for       ", pen.theme.dim()), full, empty]);
+    }
+}

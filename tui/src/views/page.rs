@@ -1,0 +1,119 @@
+//! One whole frame: header, the view that is chosen, footer. What the views show is not known here.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::alerts::AlertLine;
+use super::pen::Pen;
+use super::scene::Scene;
+use super::table::{Row, identities};
+use super::{alerts, caches, footer, header, heap, help, overview, pools, queries, queues, requests, runtime, targets};
+use crate::model::TargetReading;
+use crate::model::reading::{Cache, Pool, QuerySummary, Queue, Route};
+use crate::screen::{Screen, View};
+
+/// Smaller than this nothing can be read.
+const WIDTH_MIN: u16 = 20;
+const HEIGHT_MIN: u16 = 4;
+
+/// Draws the whole frame.
+pub fn draw(scene: &Scene<'_>, buffer: &mut Buffer, area: Rect) {
+    let mut pen = Pen { buffer, theme: scene.theme };
+    if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
+        let said = format!("too small: {}x{}, needs {WIDTH_MIN}x{HEIGHT_MIN}", area.width, area.height);
+        return pen.explain(area, &said);
+    }
+    header::draw(scene, &mut pen, Rect { height: 2, ..area });
+    let body = Rect { y: area.y + 2, height: area.height - 3, ..area };
+    let body = Rect { x: body.x + 1, width: body.width - 2, ..body };
+    draw_body(scene, &mut pen, body);
+    footer::draw(scene, &mut pen, Rect { y: area.bottom() - 1, height: 1, ..area });
+}
+
+fn draw_body(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
+    let view = scene.screen.view;
+    if let Some(first) = scene.screen.help {
+        return help::draw(scene, pen, area, first);
+    }
+    if !matches!(view, View::Alerts | View::Targets)
+        && let Some(why) = nothing_known(scene)
+    {
+        return pen.explain(area, &why);
+    }
+    match view {
+        View::Overview => overview::draw(scene, pen, area),
+        View::Requests => requests::draw(scene, pen, area),
+        View::Queries => queries::draw(scene, pen, area),
+        View::Pools => pools::draw(scene, pen, area),
+        View::Caches => caches::draw(scene, pen, area),
+        View::Queues => queues::draw(scene, pen, area),
+        View::Heap => heap::draw(scene, pen, area),
+        View::Runtime => runtime::draw(scene, pen, area),
+        View::Alerts => alerts::draw(scene, pen, area),
+        View::Targets => targets::draw(scene, pen, area),
+    }
+}
+
+/// Why there is nothing to show of the target; nothing when there is.
+fn nothing_known(scene: &Scene<'_>) -> Option<String> {
+    let Some(target) = scene.target() else {
+        return Some("no target; name one on the command line, such as heartline http://127.0.0.1:9464".to_owned());
+    };
+    if target.service.is_some() {
+        return None;
+    }
+    Some(match &target.error {
+        Some(error) => format!("{} has not answered yet: {error}", target.target),
+        None => format!("waiting for the first answer of {}", target.target),
+    })
+}
+
+/// The identities of the rows of the view shown, in the order shown; empty for a view without a table.
+pub fn row_identities(targets: &[&TargetReading], alerts: &[AlertLine], screen: &Screen) -> Vec<String> {
+    let choice = screen.table();
+    let at = screen.target.min(targets.len().saturating_sub(1));
+    let target = targets.get(at);
+    match (screen.view, target) {
+        (View::Targets, _) => identities(targets.iter().copied(), &choice),
+        (View::Alerts, _) => identities(alerts, &choice),
+        (View::Requests, Some(target)) => identities(&target.routes, &choice),
+        (View::Queries, Some(target)) => identities(&target.query_summaries, &choice),
+        (View::Pools, Some(target)) => identities(&target.pools, &choice),
+        (View::Caches, Some(target)) => identities(&target.caches, &choice),
+        (View::Queues, Some(target)) => identities(&target.queues, &choice),
+        _ => vec![],
+    }
+}
+
+/// How many columns the table of a view can be ordered by; zero without a table.
+pub fn sort_columns(view: View) -> usize {
+    match view {
+        View::Overview | View::Heap | View::Runtime => 0,
+        View::Requests => Route::COLUMNS.len(),
+        View::Queries => QuerySummary::COLUMNS.len(),
+        View::Pools => Pool::COLUMNS.len(),
+        View::Caches => Cache::COLUMNS.len(),
+        View::Queues => Queue::COLUMNS.len(),
+        View::Alerts => AlertLine::COLUMNS.len(),
+        View::Targets => TargetReading::COLUMNS.len(),
+    }
+}
+
+/// The column that orders the table of a view unless another is chosen; zero without a table.
+pub fn default_sort(view: View) -> usize {
+    match view {
+        View::Overview | View::Heap | View::Runtime => 0,
+        View::Requests => Route::ORDER,
+        View::Queries => QuerySummary::ORDER,
+        View::Pools => Pool::ORDER,
+        View::Caches => Cache::ORDER,
+        View::Queues => Queue::ORDER,
+        View::Alerts => AlertLine::ORDER,
+        View::Targets => TargetReading::ORDER,
+    }
+}
+
+/// The identity of a target's row in the fleet.
+pub fn target_identity(target: &TargetReading) -> String {
+    target.identity()
+}

@@ -1,0 +1,190 @@
+//! Golden frames: every view at 40x12, 80x24 and 160x50, and the first screen in the states that matter at night. What
+//! the numbers mean is tested where they are computed.
+
+mod screen;
+
+use std::time::Duration;
+
+use heartline_tui::screen::View;
+use heartline_tui::views::Theme;
+use screen::{Picture, quiet_shop, shop_without_connections};
+
+/// The sizes of the promise: what is missing is said, the essential is readable, more is shown.
+const SIZES: [(u16, u16); 3] = [(40, 12), (80, 24), (160, 50)];
+
+fn every_size(name: &str, picture: &Picture) {
+    for (width, height) in SIZES {
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), picture.drawn(width, height));
+    }
+}
+
+fn view(view: View) -> Picture {
+    let mut picture = quiet_shop();
+    picture.screen.view = view;
+    picture
+}
+
+#[test]
+fn overview_of_a_quiet_service() {
+    every_size("overview", &view(View::Overview));
+}
+
+#[test]
+fn requests() {
+    every_size("requests", &view(View::Requests));
+}
+
+#[test]
+fn queries() {
+    every_size("queries", &view(View::Queries));
+}
+
+#[test]
+fn pools() {
+    every_size("pools", &view(View::Pools));
+}
+
+#[test]
+fn caches() {
+    every_size("caches", &view(View::Caches));
+}
+
+#[test]
+fn queues() {
+    every_size("queues", &view(View::Queues));
+}
+
+#[test]
+fn heap() {
+    every_size("heap", &view(View::Heap));
+}
+
+#[test]
+fn runtime() {
+    every_size("runtime", &view(View::Runtime));
+}
+
+#[test]
+fn alerts() {
+    every_size("alerts", &view(View::Alerts));
+}
+
+#[test]
+fn targets() {
+    every_size("targets", &view(View::Targets));
+}
+
+#[test]
+fn help() {
+    let mut picture = view(View::Overview);
+    picture.screen.help = Some(0);
+    every_size("help", &picture);
+}
+
+#[test]
+fn overview_while_alerts_fire() {
+    every_size("overview_firing", &shop_without_connections());
+}
+
+#[test]
+fn alerts_while_they_fire() {
+    let mut picture = shop_without_connections();
+    picture.screen.view = View::Alerts;
+    every_size("alerts_firing", &picture);
+}
+
+#[test]
+fn overview_of_a_target_that_went_down() {
+    let mut picture = quiet_shop();
+    picture.go_down(Duration::from_secs(133));
+    every_size("overview_down", &picture);
+}
+
+#[test]
+fn overview_of_a_target_whose_data_is_stale() {
+    let mut picture = quiet_shop();
+    picture.go_stale(Duration::from_secs(14));
+    every_size("overview_stale", &picture);
+}
+
+#[test]
+fn overview_after_a_restart() {
+    let mut picture = quiet_shop();
+    picture.restart(Duration::from_secs(95));
+    every_size("overview_restarted", &picture);
+}
+
+#[test]
+fn overview_of_a_target_that_never_answered() {
+    let mut picture = quiet_shop();
+    picture.never_answered();
+    every_size("overview_never_answered", &picture);
+}
+
+#[test]
+fn detail_of_a_route() {
+    let mut picture = view(View::Requests);
+    picture.screen.detail = true;
+    every_size("requests_detail", &picture);
+}
+
+#[test]
+fn detail_of_a_query() {
+    let mut picture = view(View::Queries);
+    picture.screen.detail = true;
+    every_size("queries_detail", &picture);
+}
+
+#[test]
+fn detail_of_an_alert() {
+    let mut picture = shop_without_connections();
+    picture.screen.view = View::Alerts;
+    picture.screen.detail = true;
+    every_size("alerts_detail", &picture);
+}
+
+#[test]
+fn paused_and_filtered() {
+    let mut picture = view(View::Requests);
+    picture.paused = Some(Duration::from_secs(42));
+    picture.screen.filtering = true;
+    picture.screen.table_mut().filter = "order".to_owned();
+    every_size("requests_paused_filtered", &picture);
+}
+
+#[test]
+fn a_terminal_without_unicode_and_without_colour_shows_ascii_only() {
+    let mut picture = shop_without_connections();
+    picture.theme = Theme::coloured().ascii().without_colour();
+    for view in View::ALL {
+        picture.screen.view = view;
+        let drawn = picture.drawn(80, 24);
+        assert!(drawn.is_ascii(), "{view:?}: {drawn}");
+        assert!(!picture.has_colour(80, 24), "{view:?}");
+    }
+}
+
+#[test]
+fn every_view_can_be_drawn_at_every_size_down_to_nothing() {
+    for mut picture in [quiet_shop(), shop_without_connections()] {
+        for view in View::ALL {
+            picture.screen.view = view;
+            for detail in [false, true] {
+                picture.screen.detail = detail;
+                for (width, height) in
+                    [(1, 1), (5, 3), (20, 4), (21, 5), (33, 7), (61, 9), (80, 14), (131, 16), (300, 90)]
+                {
+                    assert!(!picture.drawn(width, height).is_empty());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn severity_is_said_in_words_beside_its_colour() {
+    let drawn = shop_without_connections().drawn(80, 24);
+    for said in ["SHOP IS FAILING", "since 03:01:03 (13m04s)", "critical", "\"primary\" 10/10 busy, 37 waiting"] {
+        assert!(drawn.contains(said), "{said:?} is missing in {drawn}");
+    }
+}
