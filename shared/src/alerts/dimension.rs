@@ -119,7 +119,7 @@ impl Dimension {
     /// assert_eq!(Dimension::Time.format(5400.0), "1h 30m");
     /// assert_eq!(Dimension::Ratio.format(0.12), "12 %");
     /// assert_eq!(Dimension::Bytes.format(3.1 * 1024.0 * 1024.0 * 1024.0), "3.1 GiB");
-    /// assert_eq!(Dimension::PerSecond.format(17.25), "17.3/s");
+    /// assert_eq!(Dimension::PerSecond.format(17.26), "17.3/s");
     /// ```
     pub fn format(self, value: f64) -> String {
         if value.is_nan() {

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::samples::LOOKBACK;
 use crate::buckets::{Grid, GridKind};
@@ -133,6 +134,14 @@ impl Series {
         }
     }
 
+    /// Drops samples that are less than `spacing` newer than the one kept before; returns how many went.
+    pub(super) fn thin(&mut self, spacing: Duration) -> usize {
+        match self {
+            Self::Numbers(ring) => ring.thin(spacing),
+            Self::Histograms { ring, .. } => ring.thin(spacing),
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         SERIES_BYTES
             + match self {
@@ -195,6 +204,28 @@ impl<T: Weigh> Ring<T> {
         let (point, value) = self.points.get(after.checked_sub(1)?)?;
         let ended = self.ends.iter().any(|end| *point < *end && *end <= at);
         (!ended && *point + LOOKBACK > at).then_some(value)
+    }
+
+    fn thin(&mut self, spacing: Duration) -> usize {
+        let (before, newest) = (self.points.len(), self.newest());
+        let mut kept: Option<UnixMillis> = None;
+        self.points.retain(|(at, _)| {
+            let keep = kept.is_none_or(|kept| at.since(kept) >= spacing) || Some(*at) == newest;
+            if keep {
+                kept = Some(*at);
+            }
+            keep
+        });
+        let mut own_bytes = 0;
+        let mut last: Option<&T> = None;
+        for (_, value) in &self.points {
+            if last.is_none_or(|last| !last.shares_with(value)) {
+                own_bytes += value.own_bytes();
+            }
+            last = Some(value);
+        }
+        self.own_bytes = own_bytes;
+        before - self.points.len()
     }
 
     pub(super) fn drop_through(&mut self, cut: UnixMillis) -> usize {

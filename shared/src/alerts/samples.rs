@@ -20,6 +20,9 @@ use crate::time::UnixMillis;
 
 /// How old the newest sample may be before a value of the moment counts as gone; Prometheus' default.
 pub const LOOKBACK: Duration = Duration::from_mins(5);
+/// How close samples may stand once the store was full: no closer than twice what did not suffice, up to this.
+const SPACING_MAX: Duration = Duration::from_secs(16);
+const SPACING_MIN: Duration = Duration::from_secs(2);
 /// Samples are kept this much longer than the longest window, because evaluations lag behind the newest sample.
 const SLACK: Duration = Duration::from_mins(1);
 
@@ -96,7 +99,8 @@ impl Needs {
     }
 }
 
-/// What the store may hold. When it is full the oldest samples go first, of all series alike, and are counted.
+/// What the store may hold. When it is full, samples that stand closer together than 2 s, then 4 s, 8 s and 16 s are thinned
+/// out of all series alike, which hardly changes any rate; only then do the oldest go. Both are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SampleLimits {
     /// Bytes of samples and series, estimated.
@@ -106,7 +110,8 @@ pub struct SampleLimits {
 }
 
 impl Default for SampleLimits {
-    /// 64 MiB and 50,000 series: twenty busy services at one sample a second.
+    /// 64 MiB and 50,000 series: at one sample a second and windows of five minutes ten services with a hundred busy routes
+    /// and queries each; ten times as many once samples are thinned out.
     fn default() -> Self {
         Self { bytes_max: 64 << 20, series_max: 50_000 }
     }
@@ -119,7 +124,9 @@ pub struct SampleUsage {
     pub bytes: usize,
     /// Series held.
     pub series: usize,
-    /// Samples dropped before their window ended, because the store was full.
+    /// Samples thinned out because the store was full: windows stay whole and become coarser.
+    pub samples_thinned: u64,
+    /// Samples dropped before their window ended, because the store was full even so.
     pub samples_dropped: u64,
     /// Samples of new series refused, because there were too many series.
     pub samples_refused: u64,
@@ -131,6 +138,8 @@ pub struct Samples {
     needs: Needs,
     limits: SampleLimits,
     usage: SampleUsage,
+    /// How close samples may stand in what was thinned out last.
+    spacing: Duration,
     targets: BTreeMap<TargetKey, Target>,
 }
 
@@ -248,23 +257,34 @@ impl Samples {
         self.usage.bytes = series().map(Series::bytes).sum();
     }
 
-    /// Drops the oldest eighth of the time that is held until everything fits.
+    /// Thins out, ever more coarsely, then drops the oldest eighth of the time that is held, until everything fits.
     fn shrink(&mut self) {
-        while self.usage.bytes > self.limits.bytes_max {
-            let Some((oldest, newest)) = self.extent() else { return };
-            if oldest == newest {
-                return;
-            }
-            let cut = oldest + (newest.since(oldest) / 8).max(Duration::from_millis(1));
-            let series =
-                self.targets.values_mut().flat_map(|it| it.families.values_mut().flat_map(BTreeMap::values_mut));
-            let dropped: usize = series.map(|series| series.drop_through(cut)).sum();
-            self.usage.samples_dropped += dropped as u64;
+        let roomy = self.limits.bytes_max / 8 * 7;
+        let mut spacing = self.spacing.max(SPACING_MIN);
+        while self.usage.bytes > self.limits.bytes_max && spacing <= SPACING_MAX {
+            let thinned: usize = self.every_series().map(|series| series.thin(spacing)).sum();
+            self.usage.samples_thinned += thinned as u64;
+            self.spacing = spacing;
             self.recount();
+            // Less room than that would mean thinning again at the next sample.
+            if self.usage.bytes > roomy {
+                spacing *= 2;
+            }
+        }
+        while self.usage.bytes > self.limits.bytes_max {
+            let Some((oldest, newest)) = self.extent().filter(|(oldest, newest)| oldest < newest) else { return };
+            let cut = oldest + (newest.since(oldest) / 8).max(Duration::from_millis(1));
+            let dropped: usize = self.every_series().map(|series| series.drop_through(cut)).sum();
             if dropped == 0 {
                 return;
             }
+            self.usage.samples_dropped += dropped as u64;
+            self.recount();
         }
+    }
+
+    fn every_series(&mut self) -> impl Iterator<Item = &mut Series> {
+        self.targets.values_mut().flat_map(|target| target.families.values_mut().flat_map(BTreeMap::values_mut))
     }
 
     fn extent(&self) -> Option<(UnixMillis, UnixMillis)> {

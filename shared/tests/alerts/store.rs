@@ -91,10 +91,43 @@ fn stays_within_its_bytes_and_counts_what_it_drops() {
         samples.record(&TARGET.key(), &document.snapshot(), second(at));
         assert!(samples.usage().bytes <= 20_000, "{:?}", samples.usage());
     }
-    assert!(samples.usage().samples_dropped > 0);
+    let usage = samples.usage();
+    assert!(usage.samples_thinned > 0 && usage.samples_dropped == 0, "{usage:?}");
     let mut engine = Engine::new(&rules());
     engine.evaluate(&samples, second(359));
     assert_eq!(engine.values("Depth").count(), 6, "the newest samples of every series are still there");
+}
+
+#[test]
+fn a_rate_survives_thinning() {
+    let rules = "version = 1\n[[alert]]\nname = 'Rate'\nsignal = 'rate(heartline.job.enqueued)'\nwarning = '> 100/s'";
+    let file = AlertFile::parse(rules, "rules").unwrap();
+    let rate = |bytes_max| {
+        let mut samples = Samples::new(Needs::of(&file), SampleLimits { bytes_max, series_max: 10 });
+        for at in 0..=390_u32 {
+            let document = Document::new().number("heartline.job.enqueued", &[], f64::from(at) * 7.0);
+            samples.record(&TARGET.key(), &document.snapshot(), second(u64::from(at)));
+        }
+        let mut engine = Engine::new(&file);
+        engine.evaluate(&samples, second(390));
+        let rate = engine.values("Rate").next().map(|(_, value)| value).unwrap();
+        (rate, samples.usage().samples_thinned)
+    };
+    let ((whole, none), (thinned, many)) = (rate(1 << 20), rate(3_000));
+    assert!(none == 0 && many > 100, "{many} thinned out");
+    assert!((whole - 7.0).abs() < 1e-9 && (thinned - 7.0).abs() < 0.05, "{whole} and {thinned} a second");
+}
+
+#[test]
+fn drops_the_oldest_when_thinning_does_not_suffice() {
+    let limits = SampleLimits { bytes_max: 600, series_max: 10 };
+    let mut samples = Samples::new(Needs::of(&rules()), limits);
+    for at in 0..375 {
+        samples.record(&TARGET.key(), &depth("q", 1.0).snapshot(), second(at));
+        assert!(samples.usage().bytes <= 600, "{:?}", samples.usage());
+    }
+    assert!(samples.usage().samples_dropped > 0);
+    assert!(samples.oldest("heartline.job.count") > Some(second(1)));
 }
 
 #[test]
