@@ -60,22 +60,23 @@ async fn look_ups_writes_and_evictions_are_counted_exactly() {
 async fn a_stampede_that_shares_one_load_is_one_miss() {
     let agent = agent();
     let names = names(&agent);
-    let loads = Arc::new(AtomicUsize::new(0));
-    let callers: Vec<_> = (0..64)
-        .map(|_| {
-            let (names, loads) = (names.clone(), Arc::clone(&loads));
-            tokio::spawn(async move {
-                let load = async {
-                    loads.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    "one".to_owned()
-                };
-                names.get_with(1, load).await
-            })
-        })
-        .collect();
+    let (loads, asking) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let caller = async |names: ObservedCache<u32, String>, loads: Arc<AtomicUsize>, asking: Arc<AtomicUsize>| {
+        asking.fetch_add(1, Ordering::Relaxed);
+        let load = async {
+            loads.fetch_add(1, Ordering::Relaxed);
+            while asking.load(Ordering::Relaxed) < 64 {
+                tokio::task::yield_now().await;
+            }
+            "one".to_owned()
+        };
+        names.get_with(1, load).await
+    };
+    let callers = (0..64).map(|_| tokio::spawn(caller(names.clone(), Arc::clone(&loads), Arc::clone(&asking))));
+    let callers: Vec<_> = callers.collect();
     for caller in callers {
-        assert_eq!(caller.await.unwrap(), "one");
+        let value = tokio::time::timeout(Duration::from_secs(10), caller).await.expect("all callers ask");
+        assert_eq!(value.unwrap(), "one");
     }
     assert_eq!(loads.load(Ordering::Relaxed), 1);
     assert_eq!(hits_misses_writes(&agent), [Some(63.0), Some(1.0), Some(1.0)]);

@@ -35,17 +35,12 @@ impl Server {
     async fn connect(&self) -> MultiplexedConnection {
         let url = format!("redis+unix://{}", self.folder.path().join("redis.sock").display());
         let client = redis::Client::open(url).unwrap();
-        let connecting = async {
-            loop {
-                if let Ok(mut connection) = client.get_multiplexed_async_connection().await
-                    && redis::cmd("PING").exec_async(&mut connection).await.is_ok()
-                {
-                    return connection;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), connecting).await.expect("redis-server did not start")
+        eventually("redis-server answers", async || {
+            let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
+            redis::cmd("PING").exec_async(&mut connection).await.is_ok()
+        })
+        .await;
+        client.get_multiplexed_async_connection().await.unwrap()
     }
 }
 
