@@ -66,8 +66,9 @@ impl Program {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start_command(command: &mut Command) -> Result<Self> {
+    pub fn start_command(command: &Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
+        let mut command = ending_with_this_process(command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().with_context(|| format!("{name} could not be started"))?;
         let out = Lines::of(child.stdout.take().context("standard output is piped")?);
@@ -170,6 +171,23 @@ impl Program {
             self.err.tail()
         )
     }
+}
+
+/// The same command under the kernel's promise to kill it when the test process ends without dropping it, as it does
+/// when a runner ends a test that hangs.
+fn ending_with_this_process(command: &Command) -> Command {
+    let mut wrapped = Command::new("setpriv");
+    wrapped.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        wrapped.current_dir(folder);
+    }
+    wrapped
 }
 
 impl Drop for Program {

@@ -272,7 +272,7 @@ fn launch(setup: &Setup, data: &Path, shop: &str, agent: &str) -> Result<(Progra
     let mut command = Command::new(binary("heartline-shop")?);
     command.args(arguments).env_remove("DATABASE_URL").env_remove("REDIS_URL");
     command.envs(setup.environment.iter().map(|(name, value)| (name, value)));
-    let mut program = Program::start_command(&mut command)?;
+    let mut program = Program::start_command(&command)?;
     let (shop, agent) = program.wait_for_line(START_LIMIT, "the addresses", addresses)?;
     Ok((program, shop, agent))
 }
