@@ -50,7 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Warnings and errors, or what RUST_LOG says.
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,heartline_shop=info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,heartline_shop=info,sqlx=error"));
     // A second service in one process keeps the first one's log.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

@@ -7,32 +7,31 @@ use std::time::Duration;
 use super::Faults;
 use crate::jobs::{Email, Jobs, QueueName};
 
-/// E-mails put on the queue when the fault goes on.
+/// E-mails put on the queue once the fault is on.
 const NEWSLETTER: usize = 2_000;
 /// Below this the newsletter is topped up: it stays well above the 1,000 that alert.
 const LOW: u64 = 1_800;
-/// How many at a time.
-const TOP_UP: usize = 200;
-const LOOK: Duration = Duration::from_secs(1);
+/// How many at a time: a larger transaction would hold up the jobs of orders.
+const BATCH: usize = 200;
+/// The pace of the first letters.
+const FIRST_LETTERS: Duration = Duration::from_millis(200);
+/// How often the queue is looked at: it is counted once a second.
+const LOOK: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(faults: Faults, jobs: Arc<Jobs>) {
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut sent = false;
+    let mut sent = 0;
     loop {
-        look.tick().await;
+        tokio::time::sleep(if sent < NEWSLETTER { FIRST_LETTERS } else { LOOK }).await;
         if !faults.queue_backlog() {
-            sent = false;
+            sent = 0;
             continue;
         }
-        let batch = match (sent, jobs.waiting(QueueName::Email) < LOW) {
-            (false, _) => NEWSLETTER,
-            (true, true) => TOP_UP,
-            (true, false) => continue,
-        };
-        let letters = (0..batch).map(|number| Email::newsletter(i64::try_from(number % 500).unwrap_or_default() + 1));
+        if sent >= NEWSLETTER && jobs.waiting(QueueName::Email) >= LOW {
+            continue;
+        }
+        let letters = (0..BATCH).map(|number| Email::newsletter(i64::try_from(number).unwrap_or_default() + 1));
         match jobs.send_emails(letters.collect()).await {
-            Ok(()) => sent = true,
+            Ok(()) => sent += BATCH,
             Err(error) => tracing::warn!(%error, "the newsletter of the queue-backlog fault could not be queued"),
         }
     }
