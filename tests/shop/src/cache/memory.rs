@@ -1,10 +1,12 @@
 //! A tier in this process: a moka cache bounded by bytes and by time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heartline::{Agent, Cache as Observed, CacheStatus, Eviction};
+use moka::Expiry;
 use moka::future::Cache;
 use moka::notification::RemovalCause;
+use rand::Rng;
 
 use super::{CacheName, Entry, Wildcard};
 use crate::truth::Tier;
@@ -14,6 +16,26 @@ use crate::truth::Tier;
 pub(super) struct Bounds {
     pub(super) bytes_max: u64,
     pub(super) time_to_live: Duration,
+}
+
+/// Lets each entry live a quarter shorter or longer, so that what was written together does not
+/// expire together.
+struct Spread(Duration);
+
+impl Expiry<String, Entry> for Spread {
+    fn expire_after_create(&self, _key: &String, _entry: &Entry, _created_at: Instant) -> Option<Duration> {
+        Some(self.0.mul_f64(rand::rng().random_range(0.75..1.25)))
+    }
+
+    fn expire_after_update(
+        &self,
+        key: &String,
+        entry: &Entry,
+        updated_at: Instant,
+        _left: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(key, entry, updated_at)
+    }
 }
 
 /// One tier of one cache.
@@ -29,7 +51,7 @@ impl MemoryTier {
         let entries = Cache::builder()
             .max_capacity(bounds.bytes_max)
             .weigher(|key: &String, entry: &Entry| entry.bytes(key))
-            .time_to_live(bounds.time_to_live)
+            .expire_after(Spread(bounds.time_to_live))
             .eviction_listener(move |_key, _entry, cause| listener.evicted(reason(cause)))
             .build();
         let probed = entries.clone();

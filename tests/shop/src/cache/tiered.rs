@@ -15,8 +15,8 @@ use crate::faults::Faults;
 use crate::truth::{Lookup, Tier, Truth};
 
 const MIB: u64 = 1024 * 1024;
-/// L1 is small and forgets soon: what was changed by another process shows within a minute.
-const L1: Bounds = Bounds { bytes_max: 8 * MIB, time_to_live: Duration::from_mins(1) };
+/// L1 is small and forgets soon: what another process changed shows within minutes.
+const L1: Bounds = Bounds { bytes_max: 8 * MIB, time_to_live: Duration::from_mins(2) };
 /// L2 holds the whole catalogue for a while.
 const L2: Bounds = Bounds { bytes_max: 48 * MIB, time_to_live: Duration::from_mins(10) };
 
