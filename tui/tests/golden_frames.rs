@@ -30,52 +30,52 @@ fn overview_of_a_quiet_service() {
 }
 
 #[test]
-fn requests() {
+fn requests_fit_every_size() {
     every_size("requests", &view(View::Requests));
 }
 
 #[test]
-fn queries() {
+fn queries_fit_every_size() {
     every_size("queries", &view(View::Queries));
 }
 
 #[test]
-fn pools() {
+fn pools_fit_every_size() {
     every_size("pools", &view(View::Pools));
 }
 
 #[test]
-fn caches() {
+fn caches_fit_every_size() {
     every_size("caches", &view(View::Caches));
 }
 
 #[test]
-fn queues() {
+fn queues_fit_every_size() {
     every_size("queues", &view(View::Queues));
 }
 
 #[test]
-fn heap() {
+fn heap_fits_every_size() {
     every_size("heap", &view(View::Heap));
 }
 
 #[test]
-fn runtime() {
+fn runtime_fits_every_size() {
     every_size("runtime", &view(View::Runtime));
 }
 
 #[test]
-fn alerts() {
+fn alerts_fit_every_size() {
     every_size("alerts", &view(View::Alerts));
 }
 
 #[test]
-fn targets() {
+fn targets_fit_every_size() {
     every_size("targets", &view(View::Targets));
 }
 
 #[test]
-fn help() {
+fn help_fits_every_size() {
     let mut picture = view(View::Overview);
     picture.screen.help = Some(0);
     every_size("help", &picture);
