@@ -1,4 +1,4 @@
-//! Carts.
+//! Carts: what a user has put aside to buy; nothing is held for it in stock.
 
 use std::sync::Arc;
 
