@@ -14,9 +14,9 @@ const VIEWS: &[&str] =
 pub(crate) fn violations(paths: &[String]) -> Vec<Violation> {
     let pairs = VIEWS.iter().flat_map(|view| SIZES.iter().map(move |size| (view, size)));
     let has_frame = |view: &str, size: &str| {
-        let is_frame = |path: &&String| path.starts_with("tui/") && path.contains(".snap");
-        let name = |path: &String| path.rsplit('/').next().unwrap_or_default().to_owned();
-        paths.iter().filter(is_frame).any(|path| name(path).contains(view) && name(path).contains(size))
+        let frame = format!("{view}_{size}.snap");
+        let is_frame = |name: &str| name == frame || name.ends_with(&format!("__{frame}"));
+        paths.iter().any(|path| path.starts_with("tui/") && path.rsplit('/').next().is_some_and(is_frame))
     };
     let missing = pairs.filter(|(view, size)| !has_frame(view, size));
     missing

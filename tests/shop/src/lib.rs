@@ -54,3 +54,9 @@ fn log_to_stderr() {
     // A second service in one process keeps the first one's log.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
+
+/// The README's code, compiled by rustdoc as a stranger would paste it. It stands here because this package has all that
+/// the code needs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
