@@ -75,6 +75,7 @@ fn target(text: &mut String, reading: &TargetReading) {
             ),
         );
     }
+    more(text, reading.query_summaries.len(), "queries");
     reading.pools.iter().for_each(|it| pool(text, it));
     reading.caches.iter().for_each(|it| cache(text, it));
     reading.queues.iter().for_each(|it| queue(text, it));
@@ -130,8 +131,13 @@ fn routes(text: &mut String, routes: &[Route]) {
         let (rate, errors, p95) = (rate(route.rate), ratio(route.error_ratio), time(route.p95_seconds));
         line(text, format_args!("    {name:NAME_COLUMNS$} {total:>9}  {rate:>9}  errors {errors}  p95 {p95}"));
     }
-    if let Some(more) = routes.len().checked_sub(LISTED_MAX).filter(|more| *more > 0) {
-        line(text, format_args!("    and {more} more routes"));
+    more(text, routes.len(), "routes");
+}
+
+/// Says how many rows were not listed.
+fn more(text: &mut String, rows: usize, noun: &str) {
+    if let Some(more) = rows.checked_sub(LISTED_MAX).filter(|more| *more > 0) {
+        line(text, format_args!("    and {more} more {noun}"));
     }
 }
 

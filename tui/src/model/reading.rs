@@ -110,7 +110,7 @@ pub struct Requests {
     pub total: Option<u64>,
     /// Finished requests a second.
     pub rate: Option<f64>,
-    /// Requests that failed (status 5xx or a panic).
+    /// Requests that failed: status 5xx, a panic, or an answer that broke off.
     pub errors: Option<u64>,
     /// Failed requests in relation to all; `None` without requests.
     pub error_ratio: Option<f64>,
@@ -164,7 +164,7 @@ pub struct Route {
     pub total: u64,
     /// Finished requests a second.
     pub rate: Option<f64>,
-    /// Requests that failed (status 5xx or a panic).
+    /// Requests that failed: status 5xx, a panic, or an answer that broke off.
     pub errors: u64,
     /// Failed requests in relation to all, in the window; `None` without requests in it.
     pub error_ratio: Option<f64>,
@@ -276,7 +276,8 @@ pub struct Cache {
     pub requests: u64,
     /// Look-ups a second.
     pub rate: Option<f64>,
-    /// Share of look-ups in the window that hit; over all look-ups since the start while the window has none.
+    /// Share of look-ups in the window that found something, out of date or not, as the alerts count it; over all
+    /// look-ups since the start while the window has none.
     pub hit_ratio: Option<f64>,
     /// Look-ups that hit.
     pub hits: u64,

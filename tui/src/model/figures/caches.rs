@@ -29,7 +29,8 @@ fn one_tier(view: &View<'_>, name: &str, tier: &str) -> Cache {
     let result =
         |result| view.count(REQUESTS, &[(NAME, name), (TIER, tier), ("cache.result", result)]).unwrap_or_default();
     let all = view.count(REQUESTS, &this).unwrap_or_default();
-    let (hits, writes, evictions) = (result("hit"), view.count(WRITES, &this), view.count(EVICTIONS, &this));
+    let (hits, stale) = (result("hit"), result("stale"));
+    let (writes, evictions) = (view.count(WRITES, &this), view.count(EVICTIONS, &this));
     let mut by_eviction = Counts::default();
     for row in view.rows(EVICTIONS).filter(|row| row.label(NAME) == name && row.label(TIER) == tier) {
         by_eviction.add(row.label("cache.eviction.reason"), &row);
@@ -39,10 +40,10 @@ fn one_tier(view: &View<'_>, name: &str, tier: &str) -> Cache {
         tier: Text::new(tier),
         requests: all.whole(),
         rate: view.per_second(all.recent),
-        hit_ratio: ratio(hits.recent, all.recent).or_else(|| ratio(hits.total, all.total)),
+        hit_ratio: ratio(hits.recent + stale.recent, all.recent).or_else(|| ratio(hits.total + stale.total, all.total)),
         hits: hits.whole(),
         misses: result("miss").whole(),
-        stale: result("stale").whole(),
+        stale: stale.whole(),
         errors: result("error").whole(),
         writes: writes.map(Count::whole),
         write_rate: writes.and_then(|writes| view.per_second(writes.recent)),

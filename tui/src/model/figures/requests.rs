@@ -28,10 +28,12 @@ impl End {
         }
     }
 
-    /// Whether the service failed; a client that went away is not a failure.
-    fn is_error(self) -> bool {
+    /// Whether the service failed, as the alerts count it: by its error type, and a client that went away is none. A
+    /// status may be good and the body break half-way.
+    fn is_error(self, row: &Row<'_>) -> bool {
+        let error = row.label("error.type");
         match self {
-            Self::Status(status) => status >= 500,
+            Self::Status(status) => status >= 500 || !(error.is_empty() || error == CANCELLED),
             Self::Cancelled => false,
             Self::Other => true,
         }
@@ -66,7 +68,7 @@ impl Group {
         let end = End::of(row);
         self.timing.add(row);
         end.add_to(&mut self.statuses, whole(row.recent()));
-        if end.is_error() {
+        if end.is_error(row) {
             self.errors.add(row);
         }
         if end == End::Cancelled {

@@ -211,6 +211,7 @@ fn pools_caches_and_queues_are_read_by_name() {
             .number("db.client.connection.count", &pool("idle"), 3.0)
             .number("db.client.connection.max", &pool("")[..1], 10.0)
             .number("heartline.cache.requests", &cache("hit"), 30.0 + done * 3.0)
+            .number("heartline.cache.requests", &cache("stale"), 0.0)
             .number("heartline.cache.requests", &cache("miss"), 70.0 + done)
             .number("heartline.cache.limit", &cache("")[..2], 1024.0)
             .number("heartline.job.count", &job("waiting"), 100.0 - done)
@@ -323,4 +324,20 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn errors_and_hits_are_counted_as_the_alerts_count_them() {
+    let broke_off =
+        [("http.request.method", "GET"), ("http.response.status_code", "200"), ("error.type", "body_broken")];
+    let cache = |result| [("cache.name", "products"), ("cache.tier", "l1"), ("cache.result", result)];
+    let end = Document::at(2)
+        .durations("http.server.request.duration", &broke_off, &[0.1])
+        .requests("/", "200", 3, 0.1)
+        .number("heartline.cache.requests", &cache("hit"), 1.0)
+        .number("heartline.cache.requests", &cache("stale"), 1.0)
+        .number("heartline.cache.requests", &cache("error"), 2.0);
+    let model = after([Document::at(1), end]);
+    assert_eq!(reading(&model).requests.error_ratio, Some(0.25));
+    assert_eq!(reading(&model).caches[0].hit_ratio, Some(0.5));
 }
