@@ -127,11 +127,15 @@ async fn degrades_when_payment_is_out(shop: &Shop) {
         let (status, order) = shop.post("/users/4/orders", &json!({})).await;
         assert_eq!((status, &order["status"]), (202, &json!("payment_deferred")));
     }
-    let metrics = shop.client.get(format!("{}/metrics", shop.agent)).send().await.unwrap().text().await.unwrap();
-    let open = metrics.lines().find(|line| {
-        line.starts_with("heartline_circuit_breaker_status") && line.contains("circuit_breaker_state=\"open\"")
-    });
-    assert!(open.is_some_and(|line| line.ends_with(" 1")), "the breaker is open: {open:?}");
+    wait_until("the agent shows the breaker open", async || {
+        let metrics = shop.client.get(format!("{}/metrics", shop.agent)).send().await.unwrap().text().await.unwrap();
+        metrics.lines().any(|line| {
+            line.starts_with("heartline_circuit_breaker_status")
+                && line.contains("circuit_breaker_state=\"open\"")
+                && line.ends_with(" 1")
+        })
+    })
+    .await;
     assert_eq!(shop.post("/admin/faults/payment-outage", &json!({ "on": false })).await.0, 200);
     wait_until("the deferred payments are taken", async || {
         let (_, history) = shop.get("/users/4/orders").await;

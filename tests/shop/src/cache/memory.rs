@@ -1,11 +1,12 @@
 //! A tier in this process: a moka cache bounded by bytes and by time.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use heartline::{Agent, Cache as Observed, CacheStatus, Eviction};
+use heartline::Agent;
+use heartline::integrations::ObservedCache;
 use moka::Expiry;
 use moka::future::Cache;
-use moka::notification::RemovalCause;
 use rand::Rng;
 
 use super::{CacheName, Entry, Wildcard};
@@ -38,41 +39,50 @@ impl Expiry<String, Entry> for Spread {
     }
 }
 
-/// One tier of one cache.
+/// One tier of one cache. The agent counts its look-ups, writes and evictions.
 #[derive(Clone)]
-pub(super) struct MemoryTier {
-    entries: Cache<String, Entry>,
-}
+pub(super) struct MemoryTier(ObservedCache<String, Entry>);
 
 impl MemoryTier {
-    pub(super) fn new(name: CacheName, tier: Tier, bounds: Bounds, agent: &Agent) -> (Self, Observed) {
-        let observed = agent.cache(name.label(), tier.label());
-        let listener = observed.clone();
+    pub(super) fn new(name: CacheName, tier: Tier, bounds: Bounds, agent: &Agent) -> Self {
         let entries = Cache::builder()
             .max_capacity(bounds.bytes_max)
             .weigher(|key: &String, entry: &Entry| entry.bytes(key))
-            .expire_after(Spread(bounds.time_to_live))
-            .eviction_listener(move |_key, _entry, cause| listener.evicted(reason(cause)))
-            .build();
-        let probed = entries.clone();
-        agent.watch_cache(&observed, move || CacheStatus {
-            entries: Some(probed.entry_count()),
-            bytes: Some(probed.weighted_size()),
-            limit_bytes: Some(bounds.bytes_max),
-            remote: false,
-        });
-        (Self { entries }, observed)
+            .expire_after(Spread(bounds.time_to_live));
+        Self(agent.moka(name.label(), tier.label()).weighed_in_bytes().build(entries))
     }
 
-    /// The moka cache itself: its entry API coalesces concurrent loads of one key.
-    pub(super) fn entries(&self) -> &Cache<String, Entry> {
-        &self.entries
+    pub(super) async fn get(&self, key: &str) -> Option<Entry> {
+        self.0.get(key).await
+    }
+
+    pub(super) async fn insert(&self, key: String, entry: Entry) {
+        self.0.insert(key, entry).await;
+    }
+
+    /// The value of a key that [`get`](Self::get) did not find: loaded, by one of those who ask for
+    /// it at the same time. Also whether it was this one.
+    pub(super) async fn load<E: Send + Sync + 'static>(
+        &self,
+        key: String,
+        load: impl Future<Output = Result<Entry, E>>,
+    ) -> Result<(Entry, bool), Arc<E>> {
+        let found = self.0.cache().entry(key).or_try_insert_with(load).await?;
+        if found.is_fresh() {
+            self.0.signal().write();
+        }
+        let is_fresh = found.is_fresh();
+        Ok((found.into_value(), is_fresh))
+    }
+
+    pub(super) async fn expire(&self, key: &str) {
+        self.0.invalidate(key).await;
     }
 
     /// Does what moka otherwise does with later requests: expired entries go, and figures are
     /// up to date.
     pub(super) async fn tidy(&self) {
-        self.entries.run_pending_tasks().await;
+        self.0.cache().run_pending_tasks().await;
     }
 
     pub(super) async fn withdraw_tag(&self, tag: &str) -> u64 {
@@ -84,20 +94,11 @@ impl MemoryTier {
     }
 
     async fn withdraw(&self, affected: impl Fn(&str, &Entry) -> bool) -> u64 {
-        let keys: Vec<_> =
-            self.entries.iter().filter(|(key, entry)| affected(key, entry)).map(|(key, _)| key).collect();
+        let entries = self.0.cache().iter();
+        let keys: Vec<_> = entries.filter(|(key, entry)| affected(key, entry)).map(|(key, _)| key).collect();
         for key in &keys {
-            self.entries.invalidate(key.as_str()).await;
+            self.0.invalidate(key.as_str()).await;
         }
         keys.len() as u64
-    }
-}
-
-fn reason(cause: RemovalCause) -> Eviction {
-    match cause {
-        RemovalCause::Expired => Eviction::Expired,
-        RemovalCause::Explicit => Eviction::Explicit,
-        RemovalCause::Replaced => Eviction::Replaced,
-        RemovalCause::Size => Eviction::Size,
     }
 }

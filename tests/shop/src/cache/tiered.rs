@@ -60,7 +60,6 @@ struct Inner {
     name: CacheName,
     first: MemoryTier,
     second: SecondTier,
-    observed: [Observed; 2],
     faults: Faults,
     truth: Arc<Truth>,
 }
@@ -68,7 +67,9 @@ struct Inner {
 #[derive(Clone)]
 enum SecondTier {
     Memory(MemoryTier),
-    Redis(RedisTier),
+    /// Counted here: a tier that is left alone after a failure is asked nothing that an observed
+    /// connection could count.
+    Redis(RedisTier, Observed),
 }
 
 impl Caches {
@@ -161,15 +162,14 @@ impl Tiered {
         agent: &Agent,
         (faults, truth): (&Faults, &Arc<Truth>),
     ) -> Self {
-        let (first, l1) = MemoryTier::new(name, Tier::L1, L1, agent);
-        let (second, l2) = if let Some(redis) = redis {
-            (SecondTier::Redis(redis.clone()), agent.cache(name.label(), Tier::L2.label()))
+        let first = MemoryTier::new(name, Tier::L1, L1, agent);
+        let second = if let Some(redis) = redis {
+            SecondTier::Redis(redis.clone(), agent.cache(name.label(), Tier::L2.label()))
         } else {
-            let (memory, observed) = MemoryTier::new(name, Tier::L2, L2, agent);
-            (SecondTier::Memory(memory), observed)
+            SecondTier::Memory(MemoryTier::new(name, Tier::L2, L2, agent))
         };
         let (faults, truth) = (faults.clone(), Arc::clone(truth));
-        Self(Arc::new(Inner { name, first, second, observed: [l1, l2], faults, truth }))
+        Self(Arc::new(Inner { name, first, second, faults, truth }))
     }
 
     /// The key of a value in this cache.
@@ -193,7 +193,7 @@ impl Tiered {
         if stampede {
             self.expire(&key).await;
         }
-        if let Some(entry) = self.0.first.entries().get(&key).await {
+        if let Some(entry) = self.0.first.get(&key).await {
             self.count(Tier::L1, Lookup::Hit);
             return decode(&entry);
         }
@@ -204,14 +204,12 @@ impl Tiered {
                 .map_or_else(|outcome| ended(&outcome), |entry| decode(&entry));
         }
         // Requests that miss the same key at the same time wait for one load.
-        let outcome =
-            self.0.first.entries().entry(key.clone()).or_try_insert_with(Box::pin(self.fill(&key, tags, load))).await;
-        match outcome {
-            Ok(entry) => {
-                if entry.is_fresh() {
+        match self.0.first.load(key.clone(), Box::pin(self.fill(&key, tags, load))).await {
+            Ok((entry, is_fresh)) => {
+                if is_fresh {
                     self.count(Tier::L1, Lookup::Write);
                 }
-                decode(entry.value())
+                decode(&entry)
             }
             Err(outcome) => ended(&outcome),
         }
@@ -224,7 +222,7 @@ impl Tiered {
         let entry = Entry { body: body.into(), tags: tags.into() };
         self.put_second(&key, &entry).await;
         if both {
-            self.0.first.entries().insert(key, entry).await;
+            self.0.first.insert(key, entry).await;
             self.count(Tier::L1, Lookup::Write);
         }
     }
@@ -248,8 +246,16 @@ impl Tiered {
 
     async fn get_second(&self, key: &str) -> Option<Arc<str>> {
         let found = match &self.0.second {
-            SecondTier::Memory(memory) => Ok(memory.entries().get(key).await.map(|entry| entry.body)),
-            SecondTier::Redis(redis) => redis.get(key).await,
+            SecondTier::Memory(memory) => Ok(memory.get(key).await.map(|entry| entry.body)),
+            SecondTier::Redis(redis, observed) => {
+                let found = redis.get(key).await;
+                match &found {
+                    Ok(Some(_)) => observed.hit(),
+                    Ok(None) => observed.miss(),
+                    Err(_) => observed.error(),
+                }
+                found
+            }
         };
         self.count(
             Tier::L2,
@@ -263,24 +269,24 @@ impl Tiered {
     }
 
     async fn put_second(&self, key: &str, entry: &Entry) {
-        let put = match &self.0.second {
-            SecondTier::Memory(memory) => {
-                memory.entries().insert(key.to_owned(), entry.clone()).await;
-                Ok(())
+        match &self.0.second {
+            SecondTier::Memory(memory) => memory.insert(key.to_owned(), entry.clone()).await,
+            SecondTier::Redis(redis, observed) => {
+                if redis.put(key, entry).await.is_err() {
+                    return;
+                }
+                observed.write();
             }
-            SecondTier::Redis(redis) => redis.put(key, entry).await,
-        };
-        if put.is_ok() {
-            self.count(Tier::L2, Lookup::Write);
         }
+        self.count(Tier::L2, Lookup::Write);
     }
 
     /// The cache-stampede fault: an entry has expired the moment it is asked for.
     async fn expire(&self, key: &str) {
-        self.0.first.entries().invalidate(key).await;
+        self.0.first.expire(key).await;
         match &self.0.second {
-            SecondTier::Memory(memory) => memory.entries().invalidate(key).await,
-            SecondTier::Redis(redis) => {
+            SecondTier::Memory(memory) => memory.expire(key).await,
+            SecondTier::Redis(redis, _) => {
                 if let Err(away) = redis.remove(key).await {
                     tracing::debug!(%away, "an entry could not be expired");
                 }
@@ -288,14 +294,8 @@ impl Tiered {
         }
     }
 
+    /// Into the shop's own books; the agent counts for itself.
     fn count(&self, tier: Tier, lookup: Lookup) {
-        let observed = &self.0.observed[tier as usize];
-        match lookup {
-            Lookup::Hit => observed.hit(),
-            Lookup::Miss => observed.miss(),
-            Lookup::Error => observed.error(),
-            Lookup::Write => observed.write(),
-        }
         self.0.truth.cache(self.0.name, tier, lookup);
     }
 }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartline::{Agent, Cache as Observed, CacheStatus, Eviction};
+use heartline::Agent;
+use heartline::integrations::ObservedCache;
 use moka::future::Cache;
-use moka::notification::RemovalCause;
 
 use super::Faults;
 
@@ -22,37 +22,16 @@ const ENTRIES_PER_BEAT: u64 = 16;
 
 /// What other shoppers bought: filled by the fault alone, bounded by bytes.
 #[derive(Clone)]
-pub(crate) struct Recommendations {
-    entries: Cache<u64, Arc<[u8]>>,
-    observed: Observed,
-}
+pub(crate) struct Recommendations(ObservedCache<u64, Arc<[u8]>>);
 
 impl Recommendations {
     /// An empty cache that the agent knows the limit of.
     pub(crate) fn new(agent: &Agent) -> Self {
-        let observed = agent.cache("recommendations", "l1");
-        let listener = observed.clone();
         let entries = Cache::builder()
             .max_capacity(LIMIT_BYTES)
             .weigher(|_key: &u64, value: &Arc<[u8]>| u32::try_from(value.len()).unwrap_or(u32::MAX) + OVERHEAD_BYTES)
-            .eviction_policy(moka::policy::EvictionPolicy::lru())
-            .eviction_listener(move |_key, _value, cause| {
-                listener.evicted(match cause {
-                    RemovalCause::Size => Eviction::Size,
-                    RemovalCause::Expired => Eviction::Expired,
-                    RemovalCause::Explicit => Eviction::Explicit,
-                    RemovalCause::Replaced => Eviction::Replaced,
-                });
-            })
-            .build();
-        let probed = entries.clone();
-        agent.watch_cache(&observed, move || CacheStatus {
-            entries: Some(probed.entry_count()),
-            bytes: Some(probed.weighted_size()),
-            limit_bytes: Some(LIMIT_BYTES),
-            remote: false,
-        });
-        Self { entries, observed }
+            .eviction_policy(moka::policy::EvictionPolicy::lru());
+        Self(agent.moka("recommendations", "l1").weighed_in_bytes().build(entries))
     }
 }
 
@@ -66,13 +45,12 @@ pub(super) async fn run(faults: Faults, recommendations: Recommendations) {
         if faults.cache_fill() {
             for _ in 0..ENTRIES_PER_BEAT {
                 let filler = u8::try_from(next % 251).unwrap_or_default();
-                recommendations.entries.insert(next, vec![filler; ENTRY_BYTES].into()).await;
-                recommendations.observed.write();
+                recommendations.0.insert(next, vec![filler; ENTRY_BYTES].into()).await;
                 next += 1;
             }
-        } else if recommendations.entries.entry_count() > 0 {
-            recommendations.entries.invalidate_all();
+        } else if recommendations.0.cache().entry_count() > 0 {
+            recommendations.0.invalidate_all();
         }
-        recommendations.entries.run_pending_tasks().await;
+        recommendations.0.cache().run_pending_tasks().await;
     }
 }
