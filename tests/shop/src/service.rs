@@ -146,7 +146,13 @@ impl Running {
             orders_placed: orders_placed(&agent),
         });
         register_checks(&agent, &shop);
-        let parts = WorkshopParts { jobs: jobs.clone(), database: database.clone(), gateway, faults: faults.clone() };
+        let parts = WorkshopParts {
+            jobs: jobs.clone(),
+            database: database.clone(),
+            gateway,
+            faults: faults.clone(),
+            agent: agent.clone(),
+        };
         let workers = Workers::start(&parts);
         let recommendations = Recommendations::new(&agent);
         let mut tasks = faults::spawn(&faults, Targets { database, jobs, recommendations });

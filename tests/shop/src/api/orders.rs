@@ -69,7 +69,7 @@ pub(super) async fn place(
 
 async fn queue_follow_ups(shop: &Shop, order: &Order, lines: &[OrderLine]) -> Result<(), JobError> {
     let (user_id, order_id) = (order.user_id, order.id);
-    shop.jobs.send_emails(vec![Email::Confirmation { user_id, order_id }]).await?;
+    shop.jobs.send_email(Email::Confirmation { user_id, order_id }).await?;
     if user_id % SMS_EVERY == 0 {
         shop.jobs.send_sms(Sms { user_id, order_id }).await?;
     }

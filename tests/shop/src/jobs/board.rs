@@ -12,8 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use tokio::sync::Notify;
 
 use super::QueueName;
-use super::kinds::{AuditEntry, Email, Envelope, Job, ProductEvents, SettlePayment, Sms, VendorReport};
-use crate::clock;
+use super::kinds::{AuditEntry, Email, Job, ProductEvents, SettlePayment, Sms, VendorReport};
 use crate::truth::{JobEvent, Truth};
 
 /// Runs of a job before it has failed for good.
@@ -110,34 +109,49 @@ impl Jobs {
         Ok(Self(Arc::new(Inner { pool, lanes, truth })))
     }
 
+    /// Queues a letter.
+    pub(crate) async fn send_email(&self, email: Email) -> Result<(), JobError> {
+        self.push(email, None).await
+    }
+
     /// Queues letters, all in one transaction.
     pub(crate) async fn send_emails(&self, emails: Vec<Email>) -> Result<(), JobError> {
-        self.push(emails, None).await
+        let lane = self.lane(QueueName::Email);
+        let names: Vec<_> = emails.iter().map(Job::name).collect();
+        let tasks = emails.into_iter().map(|email| TaskBuilder::new(email).max_attempts(ATTEMPTS_MAX).build());
+        let pushed = self.storage::<Email>().push_all(futures_util::stream::iter(tasks)).await;
+        pushed.map_err(|error| refused(QueueName::Email, &error))?;
+        for name in names {
+            lane.observed.enqueued_as(name);
+            self.record(QueueName::Email, JobEvent::Enqueued);
+        }
+        lane.bell.notify_one();
+        Ok(())
     }
 
     /// Queues a text message.
     pub(crate) async fn send_sms(&self, sms: Sms) -> Result<(), JobError> {
-        self.push(vec![sms], None).await
+        self.push(sms, None).await
     }
 
     /// Queues a vendor's report.
     pub(crate) async fn report(&self, report: VendorReport) -> Result<(), JobError> {
-        self.push(vec![report], None).await
+        self.push(report, None).await
     }
 
     /// Queues the counting of sold products.
     pub(crate) async fn count_sold(&self, events: ProductEvents) -> Result<(), JobError> {
-        self.push(vec![events], None).await
+        self.push(events, None).await
     }
 
     /// Queues a line of the audit log.
     pub(crate) async fn audit(&self, entry: AuditEntry) -> Result<(), JobError> {
-        self.push(vec![entry], None).await
+        self.push(entry, None).await
     }
 
     /// Queues a payment for later.
     pub(crate) async fn settle(&self, payment: SettlePayment, delay: Duration) -> Result<(), JobError> {
-        self.push(vec![payment], Some(delay)).await
+        self.push(payment, Some(delay)).await
     }
 
     /// Jobs that wait in a queue, as last counted.
@@ -158,7 +172,7 @@ impl Jobs {
     }
 
     /// The store of one kind of job.
-    pub(super) fn storage<J: Job>(&self) -> SqliteStorage<Envelope<J>> {
+    pub(super) fn storage<J: Job>(&self) -> SqliteStorage<J> {
         SqliteStorage::new(&self.0.pool).with_config(Config::default().queue(J::QUEUE.label()).batch_size(BATCH))
     }
 
@@ -167,29 +181,24 @@ impl Jobs {
         self.0.pool.close().await;
     }
 
-    async fn push<J: Job>(&self, jobs: Vec<J>, delay: Option<Duration>) -> Result<(), JobError> {
-        let enqueued_at_ms = clock::now_ms();
-        let names: Vec<_> = jobs.iter().map(Job::name).collect();
-        let tasks = jobs.into_iter().map(|job| {
-            let task = TaskBuilder::new(Envelope { job, enqueued_at_ms }).max_attempts(ATTEMPTS_MAX);
-            match delay {
-                Some(delay) => task.run_after(delay).build(),
-                None => task.build(),
-            }
-        });
-        let mut storage = self.storage::<J>();
-        storage
-            .push_all(futures_util::stream::iter(tasks))
-            .await
-            .map_err(|error| JobError::Push { queue: J::QUEUE.label(), reason: error.to_string() })?;
+    async fn push<J: Job>(&self, job: J, delay: Option<Duration>) -> Result<(), JobError> {
         let lane = self.lane(J::QUEUE);
-        for name in names {
-            lane.observed.enqueued_as(name);
-            self.record(J::QUEUE, JobEvent::Enqueued);
-        }
+        let name = job.name();
+        let task = TaskBuilder::new(job).max_attempts(ATTEMPTS_MAX);
+        let task = match delay {
+            Some(delay) => task.run_after(delay).build(),
+            None => task.build(),
+        };
+        let pushed = lane.observed.push_as(name, &mut self.storage::<J>(), task).await;
+        pushed.map_err(|error| refused(J::QUEUE, &error))?;
+        self.record(J::QUEUE, JobEvent::Enqueued);
         lane.bell.notify_one();
         Ok(())
     }
+}
+
+fn refused(queue: QueueName, error: &dyn std::fmt::Display) -> JobError {
+    JobError::Push { queue: queue.label(), reason: error.to_string() }
 }
 
 impl Lane {

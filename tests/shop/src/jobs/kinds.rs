@@ -13,13 +13,6 @@ pub(super) trait Job: Clone + Serialize + DeserializeOwned + Send + Sync + Unpin
     fn name(&self) -> &'static str;
 }
 
-/// A job as it is stored.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Envelope<J> {
-    pub(super) job: J,
-    pub(super) enqueued_at_ms: i64,
-}
-
 /// A letter to a customer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Email {

@@ -6,13 +6,14 @@ use std::time::Duration;
 use apalis::layers::WorkerBuilderExt;
 use apalis::layers::retry::HasherRng;
 use apalis::layers::retry::backoff::{ExponentialBackoffMaker, MakeBackoff};
-use apalis::prelude::{Attempt, BackendExt, Data, RetryPolicy, Strategy, WorkerBuilder, WorkerError};
+use apalis::prelude::{Attempt, BackendExt, BoxDynError, Data, RetryPolicy, Strategy, WorkerBuilder, WorkerError};
+use heartline::Agent;
 use rand::Rng;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::board::{ATTEMPTS_MAX, Jobs};
-use super::kinds::{AuditEntry, Email, Envelope, Job, ProductEvents, SettlePayment, Sms, VendorReport};
+use super::kinds::{AuditEntry, Email, Job, ProductEvents, SettlePayment, Sms, VendorReport};
 use super::{QueueName, depth};
 use crate::clock;
 use crate::faults::Faults;
@@ -50,6 +51,7 @@ pub(crate) struct WorkshopParts {
     pub(crate) database: Database,
     pub(crate) gateway: Gateway,
     pub(crate) faults: Faults,
+    pub(crate) agent: Agent,
 }
 
 /// The running workers.
@@ -71,6 +73,11 @@ enum RunError {
 }
 
 impl RunError {
+    /// A word for the agent.
+    fn label_of(error: &BoxDynError) -> &'static str {
+        error.downcast_ref::<Self>().map_or("other", Self::label)
+    }
+
     fn label(&self) -> &'static str {
         match self {
             Self::Greylisted => "greylisted",
@@ -137,13 +144,16 @@ async fn work<J: Run>(
     let backoff = ExponentialBackoffMaker::new(BACKOFF_MIN, BACKOFF_MAX, BACKOFF_JITTER, HasherRng::default())
         .map_err(|error| WorkerError::BackendError(error.into()))?
         .make_backoff();
+    let lane = parts.jobs.lane(J::QUEUE);
+    let observed = parts.agent.apalis_layer(&lane.observed).named_by(J::name).error_types(RunError::label_of);
     let backend = parts.jobs.storage::<J>().poll_with_strategy(Strategy::new().stream(Box::pin(rings)).interval(POLL));
     WorkerBuilder::new(format!("{}-{}-{generation}", J::QUEUE.label(), std::process::id()).as_str())
         .backend(backend)
         .concurrency(CONCURRENCY)
         .retry(RetryPolicy::retries(ATTEMPTS_MAX - 1).with_backoff(backoff))
         .data(parts.clone())
-        .build(run_observed::<J>)
+        .layer(observed)
+        .build(run_booked::<J>)
         .run_until(async move {
             // The sender lives as long as the workers are wanted.
             let _stopped = stopped.wait_for(|stop| *stop).await;
@@ -152,38 +162,23 @@ async fn work<J: Run>(
         .await
 }
 
-/// One run of one job, observed.
-async fn run_observed<J: Run>(
-    envelope: Envelope<J>,
-    attempt: Attempt,
-    parts: Data<WorkshopParts>,
-) -> Result<(), RunError> {
-    let lane = parts.jobs.lane(J::QUEUE);
+/// One run of one job, in the shop's own books; the agent's layer around it counts for itself.
+async fn run_booked<J: Run>(job: J, attempt: Attempt, parts: Data<WorkshopParts>) -> Result<(), RunError> {
+    let retrying = &parts.jobs.lane(J::QUEUE).depth.retrying;
     let first = attempt.current() <= 1;
-    let mut guard = lane.observed.start(envelope.job.name());
-    if first {
-        let waited = clock::now_ms().saturating_sub(envelope.enqueued_at_ms);
-        guard = guard.after(Duration::from_millis(u64::try_from(waited).unwrap_or_default()));
-    } else {
+    if !first {
         let one_less = |retrying: u64| Some(retrying.saturating_sub(1));
-        let _ = lane.depth.retrying.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        let _ = retrying.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
     }
     let mut entry = RunEntry::begin(&parts.jobs, J::QUEUE);
-    let result = envelope.job.run(&parts, first).await;
+    let result = job.run(&parts, first).await;
     entry.ended_as = match &result {
-        Ok(()) => {
-            guard.completed();
-            JobEvent::Completed
-        }
+        Ok(()) => JobEvent::Completed,
         Err(_) if attempt.current() < ATTEMPTS_MAX => {
-            guard.retried();
-            lane.depth.retrying.fetch_add(1, Ordering::Relaxed);
+            retrying.fetch_add(1, Ordering::Relaxed);
             JobEvent::Retried
         }
-        Err(error) => {
-            guard.failed(error.label());
-            JobEvent::Failed
-        }
+        Err(_) => JobEvent::Failed,
     };
     result
 }
