@@ -40,9 +40,11 @@ const GREYLISTED: f64 = 0.02;
 const REPORT_MS: i64 = 30 * 24 * 3_600_000;
 /// One vendor's report is due this often.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// How often a payment is tried again: the pause doubles up to the longest.
+/// How often a payment is tried again: the pause doubles up to the longest. Some seconds are added
+/// by chance, so that not all come in the moment in which the breaker lets a few through.
 const SETTLE_MIN: Duration = Duration::from_secs(5);
-const SETTLE_MAX: Duration = Duration::from_secs(30);
+const SETTLE_MAX: Duration = Duration::from_secs(12);
+const SETTLE_JITTER_SECONDS: u64 = 6;
 
 /// What jobs work with.
 #[derive(Clone)]
@@ -280,6 +282,7 @@ impl Run for SettlePayment {
             }
             Err(ChargeError::CircuitOpen | ChargeError::Provider(_)) => {
                 let pause = SETTLE_MIN.saturating_mul(1_u32 << self.deferrals.min(8)).min(SETTLE_MAX);
+                let pause = pause + Duration::from_secs(rand::rng().random_range(0..SETTLE_JITTER_SECONDS));
                 self.deferrals = self.deferrals.saturating_add(1);
                 parts.jobs.settle(self, pause).await?;
             }
