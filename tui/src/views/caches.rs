@@ -109,9 +109,12 @@ fn line(pen: &Pen<'_>, cache: &Cache) -> Vec<Piece> {
     let name = crate::text::cut(&name(cache), 14).into_owned();
     let mut line = vec![Piece::new(format!("{name:<14} "), pen.theme.text())];
     line.extend(pen.bar(cache.hit_ratio.unwrap_or_default(), 6, severity(cache)));
-    line.push(Piece::new(" ", pen.theme.text()));
-    line.extend(pen.judged("", &format!("{} hits", known(cache.hit_ratio, percent)), severity(cache)));
-    line.extend(pen.figure("", &rate(cache.rate)));
+    let hits = format!("{:>6}", known(cache.hit_ratio, percent));
+    let judged = severity(cache);
+    let style = if judged > Severity::Info { pen.theme.severity(judged) } else { pen.theme.strong() };
+    line.push(Piece::new(hits, style));
+    line.push(Piece::new(" hits  ", pen.theme.dim()));
+    line.push(Piece::new(format!("{:>6}  ", rate(cache.rate)), pen.theme.strong()));
     line
 }
 

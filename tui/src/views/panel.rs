@@ -119,7 +119,9 @@ impl Panel {
         let rows = usize::from(area.height);
         let hidden = self.lines.len().saturating_sub(rows);
         for (row, line) in (0..area.height).zip(&self.lines) {
-            pen.write_whole(area, row, line);
+            let last = hidden > 0 && row + 1 == area.height;
+            let width = area.width.saturating_sub(if last { 4 } else { 0 });
+            pen.write_whole(Rect { width, ..area }, row, line);
         }
         if hidden > 0 && rows > 0 {
             pen.write_right(area, area.height - 1, &[Piece::new(format!(" +{hidden}"), pen.theme.dim())]);

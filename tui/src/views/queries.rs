@@ -71,7 +71,10 @@ pub fn overview(scene: &Scene<'_>, pen: &Pen<'_>) -> Panel {
     let heaviest = target.and_then(|target| judgement::largest(&target.query_summaries, |query| query.time_share));
     if let Some(query) = heaviest {
         let mut line = vec![Piece::new(format!("{}  ", name(query)), pen.theme.text())];
-        line.extend(pen.figure("", &format!("{} of the time", known(query.time_share, percent))));
+        line.extend([
+            Piece::new(known(query.time_share, percent), pen.theme.strong()),
+            Piece::new(" of the time  ", pen.theme.dim()),
+        ]);
         lines.push(line);
     }
     Panel {

@@ -182,9 +182,9 @@ fn draw_charts(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, chosen: Option<
 }
 
 fn draw_latency(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
-    let legend = ["p99 ", "p95 ", "p50"].iter().enumerate().map(|(at, label)| Piece::new(*label, pen.theme.series(at)));
+    let legend = ["p50 ", "p95 ", "p99"].iter().enumerate().map(|(at, label)| Piece::new(*label, pen.theme.series(at)));
     let body = pen.heading(area, "All requests", &legend.collect::<Vec<_>>());
-    let lines = vec![Chart::RequestP99, Chart::RequestP95, Chart::RequestP50];
+    let lines = vec![Chart::RequestP50, Chart::RequestP95, Chart::RequestP99];
     Trend::lines(lines, Scale::Seconds).draw_chart(scene, pen, body);
 }
 

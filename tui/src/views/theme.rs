@@ -86,7 +86,7 @@ const UNICODE: Glyphs = Glyphs {
     cut: '…',
     severities: ['?', '●', '◆', '▲', '■'],
     directions: ['▲', '→', '▼'],
-    bar: ['█', '░'],
+    bar: ['━', '─'],
     dot: '·',
     none: '–',
 };
@@ -151,7 +151,7 @@ impl Theme {
 
     /// Ordinary text: the terminal's own colours.
     pub fn text(self) -> Style {
-        Style::new()
+        Style::new().fg(Color::Reset) // so that it replaces the colour of a rule it is written over
     }
 
     /// Labels, units and rules: less than ordinary text.
@@ -161,7 +161,7 @@ impl Theme {
 
     /// Numbers and names that the eye should find first.
     pub fn strong(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
+        self.text().add_modifier(Modifier::BOLD)
     }
 
     /// Titles of panels, and the view shown.
