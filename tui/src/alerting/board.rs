@@ -2,6 +2,7 @@
 //! are decided is not known here.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use heartline_shared::UnixMillis;
 /// How bad an alert is, and how it stands.
@@ -40,6 +41,8 @@ pub struct AlertRow {
     pub labels: Vec<(Text, Text)>,
     /// Since when it stands like this; `None` while inactive.
     pub since: Option<UnixMillis>,
+    /// How long the condition must hold before it fires.
+    pub hold: Duration,
     /// One line for people.
     pub summary: Text,
     /// Where to read what to do.
@@ -133,6 +136,7 @@ mod tests {
             since: None,
             summary: Text::default(),
             runbook: None,
+            hold: Duration::ZERO,
         }
     }
 

@@ -2,6 +2,7 @@
 //! here.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use heartline_shared::alerts::{
     AlertFile, AlertInstance, Change, Engine, Needs, Rule, Samples, State, TargetKey, Transition,
@@ -146,6 +147,7 @@ impl Alerting {
             target: self.target_of(instance),
             labels: labels_beside_target(instance, rule),
             since: instance.since,
+            hold: rule.map_or(Duration::ZERO, |rule| rule.hold),
             summary: Text::new(&instance.summary),
             runbook: instance.runbook.as_deref().map(Text::new),
         }

@@ -158,6 +158,7 @@ mod tests {
             since: Some(UnixMillis(5)),
             summary: Text::new("it is slow"),
             runbook: None,
+            hold: Duration::ZERO,
         }
     }
 

@@ -69,7 +69,8 @@ pub struct AlertLine {
 impl AlertLine {
     /// What is shown of an alert at a moment.
     pub fn at(row: &AlertRow, now: UnixMillis) -> Self {
-        let labels: Vec<String> = row.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let labels: Vec<String> =
+            row.labels.iter().map(|(name, value)| format!("{}={value}", short_label(name))).collect();
         Self {
             name: row.name.clone(),
             stage: match row.state {
@@ -88,7 +89,9 @@ impl AlertLine {
             condition: row.threshold.clone().unwrap_or_default(),
             since: row.since,
             lasted: row.since.map(|since| now.since(since)),
-            progress: None,
+            progress: (row.state == AlertState::Pending && !row.hold.is_zero())
+                .then(|| row.since.map(|since| (now.since(since).as_secs_f64() / row.hold.as_secs_f64()).min(1.0)))
+                .flatten(),
             target: row.target.clone().unwrap_or_default(),
             labels: Text::new(&labels.join(" ")),
             summary: row.summary.clone(),
@@ -125,6 +128,13 @@ impl AlertLine {
     fn level_word(&self) -> &'static str {
         self.level.word()
     }
+}
+
+/// What an attribute is called where the room is scarce: `db.client.connection.pool.name` is the `pool`.
+fn short_label(name: &Text) -> &str {
+    let name = name.as_str();
+    let named = name.strip_suffix(".name").unwrap_or(name);
+    named.rsplit('.').next().unwrap_or(named)
 }
 
 fn state(alert: &AlertLine) -> Cell {

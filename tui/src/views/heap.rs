@@ -98,7 +98,7 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     let Some(target) = scene.target() else { return };
     let heap = &target.heap;
     let (top, rest) = panel::split(area, 1);
-    pen.write(top, 0, &headline(pen, target));
+    pen.write_whole(top, 0, &headline(pen, target));
     let numbers = numbers(pen, target);
     let evidence = evidence(heap, usize::from(area.width.saturating_sub(2)));
     let below = numbers.len() + evidence.len() + 1;
@@ -112,7 +112,7 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     }
     let (figures, reasons) = panel::split(below, u16::try_from(numbers.len()).unwrap_or(below.height));
     for (row, line) in (0..figures.height).zip(&numbers) {
-        pen.write(figures, row, line);
+        pen.write_whole(figures, row, line);
     }
     let reasons = pen.heading(reasons, "Why", &[]);
     for (row, line) in (0..reasons.height).zip(evidence) {
@@ -133,12 +133,12 @@ fn headline(pen: &Pen<'_>, target: &TargetReading) -> Vec<Piece> {
         line.extend(pen.figure("", &direction(pen.theme, heap)));
     }
     line.extend(pen.figure("", &known(heap.growth_bytes_per_second, bytes_per_second)));
+    if let Some(remaining) = remaining(heap) {
+        line.extend(pen.judged("full in", &remaining, judgement::time_to_limit(heap.seconds_to_limit)));
+    }
     if let Some(limit) = heap.limit_bytes {
         let source = heap.limit_source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default();
         line.extend(pen.figure("limit", &format!("{}{source}", bytes(limit as f64))));
-    }
-    if let Some(remaining) = remaining(heap) {
-        line.extend(pen.judged("reached in", &remaining, judgement::time_to_limit(heap.seconds_to_limit)));
     }
     line
 }

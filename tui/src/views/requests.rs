@@ -94,13 +94,10 @@ pub fn overview(scene: &Scene<'_>, pen: &Pen<'_>) -> Panel {
     let mut lines = vec![percentiles(pen, requests), counts(pen, requests)];
     let slowest = target.and_then(|target| judgement::largest(&target.routes, |route| route.p95_seconds));
     if let Some(route) = slowest {
-        let mut line =
-            vec![Piece::new("slowest ", pen.theme.dim()), Piece::new(format!("{}  ", name(route)), pen.theme.text())];
-        line.extend(pen.judged(
-            "p95",
-            &known(route.p95_seconds, seconds),
-            judgement::request_seconds(route.p95_seconds),
-        ));
+        let p95 = known(route.p95_seconds, seconds);
+        let [label, mut time] = pen.judged("slowest", &p95, judgement::request_seconds(route.p95_seconds));
+        time.text.truncate(time.text.trim_end().len());
+        let line = vec![label, time, Piece::new(format!(" {}", name(route)), pen.theme.text())];
         lines.push(line);
     }
     Panel {

@@ -73,7 +73,7 @@ fn draw_narrow(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, truth: &[Vec<Pi
 fn draw_truth(pen: &mut Pen<'_>, area: Rect, truth: &[Vec<Piece>]) {
     let body = pen.heading(area, "What heartline costs", &[]);
     for (row, line) in (0..body.height).zip(truth) {
-        pen.write(body, row, line);
+        pen.write_whole(body, row, line);
     }
 }
 

@@ -85,7 +85,7 @@ const UNICODE: Glyphs = Glyphs {
     gap: '·',
     cut: '…',
     severities: ['?', '●', '◆', '▲', '■'],
-    directions: ['▲', '→', '▼'],
+    directions: ['↑', '→', '↓'],
     bar: ['━', '─'],
     dot: '·',
     none: '–',
