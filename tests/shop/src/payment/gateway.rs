@@ -5,15 +5,15 @@ use std::time::Duration;
 use heartline::{Agent, Breaker, BreakerState};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceExt, service_fn};
-use tower_resilience_circuitbreaker::{CircuitBreakerError, CircuitBreakerLayer, CircuitState};
+use tower_resilience_circuitbreaker::{CircuitBreakerError, CircuitBreakerLayer, CircuitState, SlidingWindowType};
 
 use super::provider::{Charge, Receipt};
 use crate::clock::Stopwatch;
 
 /// How long the provider may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Of the last ten calls half must fail, and at least five must have been made.
-const WINDOW: usize = 10;
+/// Half of the calls of the last ten seconds must fail, and at least five must have been made.
+const WINDOW: Duration = Duration::from_secs(10);
 const CALLS_MIN: usize = 5;
 const FAILURE_RATE: f64 = 0.5;
 /// How long the breaker stays open before it lets two calls through to find out.
@@ -47,7 +47,8 @@ impl Gateway {
         let watched = breaker.clone();
         let layer = CircuitBreakerLayer::builder()
             .name("payment")
-            .sliding_window_size(WINDOW)
+            .sliding_window_type(SlidingWindowType::TimeBased)
+            .sliding_window_duration(WINDOW)
             .minimum_number_of_calls(CALLS_MIN)
             .failure_rate_threshold(FAILURE_RATE)
             .wait_duration_in_open(OPEN_FOR)
