@@ -2,6 +2,7 @@
 
 mod builder;
 mod core;
+mod named;
 mod thread;
 
 use std::net::SocketAddr;
@@ -134,8 +135,9 @@ impl Agent {
     }
 
     /// A connection pool. The probe is asked about once a second on the agent's thread; it must not block.
+    /// Asked for twice, a pool is the same one and the later probe counts.
     pub fn pool(&self, name: &str, probe: impl Fn() -> PoolStatus + Send + 'static) -> Pool {
-        let pool = Pool::new(&self.core().registry, name);
+        let pool = self.core().handles.pools.get_or_make(name, || Pool::new(&self.core().registry, name));
         let read = pool.clone();
         self.probe(format!("pool {name}"), move |into, _| read.read(probe(), into));
         pool
@@ -152,12 +154,14 @@ impl Agent {
         self.probe(format!("cache {}", cache.title()), move |into, _| read.read(probe(), into));
     }
 
-    /// A job queue. Without [`watch_queue`](Self::watch_queue), what waits and runs is counted from its guards.
+    /// A job queue; asked for twice, it is the same one. Without [`watch_queue`](Self::watch_queue), what waits and runs is counted from its guards.
     pub fn queue(&self, name: &str) -> Queue {
-        let queue = Queue::new(&self.core().registry, name);
-        let read = queue.clone();
-        self.probe(format!("queue {name}"), move |into, _| read.read_own(into));
-        queue
+        self.core().handles.queues.get_or_make(name, || {
+            let queue = Queue::new(&self.core().registry, name);
+            let read = queue.clone();
+            self.probe(format!("guards of queue {name}"), move |into, _| read.read_own(into));
+            queue
+        })
     }
 
     /// Asks about once a second how many jobs are in each state. The probe must not block: a count that needs a query
@@ -168,12 +172,14 @@ impl Agent {
         self.probe(format!("queue {}", queue.name()), move |into, _| read.read(probe(), into));
     }
 
-    /// A circuit breaker.
+    /// A circuit breaker; asked for twice, it is the same one.
     pub fn breaker(&self, name: &str) -> Breaker {
-        let breaker = Breaker::new(&self.core().registry, name);
-        let read = breaker.clone();
-        self.probe(format!("breaker {name}"), move |into, _| read.read(into));
-        breaker
+        self.core().handles.breakers.get_or_make(name, || {
+            let breaker = Breaker::new(&self.core().registry, name);
+            let read = breaker.clone();
+            self.probe(format!("breaker {name}"), move |into, _| read.read(into));
+            breaker
+        })
     }
 
     /// Runs `check` about once a second, on the tokio runtime that this is called in, else on the agent's own. A check
@@ -223,4 +229,31 @@ impl Agent {
 
 fn owned(labels: &[(&str, &str)]) -> Labels {
     Labels::from_pairs(labels.iter().map(|(name, value)| ((*name).to_owned(), *value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BreakerState;
+
+    #[test]
+    fn a_name_that_is_asked_for_twice_is_one_series_with_the_later_probe() {
+        let agent = Agent::builder("shop").without_listener().start().unwrap();
+        for size in [1, 2] {
+            let _ = agent.pool("primary", move || PoolStatus { max: 9, size, ..PoolStatus::default() });
+            let queue = agent.queue("email");
+            queue.enqueued();
+            agent.breaker("payment").state(BreakerState::Open);
+        }
+        agent.core().collect(Tick::now());
+        let snapshot = agent.snapshot();
+        let series = |metric: &str| snapshot.family(metric).unwrap().numbers.clone();
+        assert_eq!(series("db.client.connection.max").len(), 1);
+        let used = series("db.client.connection.count");
+        assert_eq!(used.iter().map(|series| series.value).sum::<f64>(), 2.0);
+        let jobs = series("heartline.job.count");
+        let waiting = jobs.iter().filter(|series| series.labels.value("job.state") == Some("waiting"));
+        assert_eq!(waiting.map(|series| series.value).collect::<Vec<_>>(), [2.0]);
+        assert_eq!(series("heartline.circuit_breaker.status").len(), 3);
+    }
 }

@@ -16,6 +16,11 @@ pub(crate) use crate::clock::Tick;
 pub(crate) trait Collector: Send {
     /// Adds what is known now.
     fn collect(&mut self, into: &mut Families, now: Tick);
+
+    /// What it reads, where that may be said anew: a later collector of the same subject takes its place.
+    fn subject(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Metrics under construction, by name.

@@ -8,6 +8,7 @@ use heartline_shared::snapshot::{Leak, SCHEMA_VERSION};
 use heartline_shared::{Labels, Snapshot};
 use parking_lot::Mutex;
 
+use super::named::NamedHandles;
 use crate::clock::thread_cpu_time;
 use crate::config::Config;
 use crate::registry::Registry;
@@ -23,6 +24,7 @@ pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) registry: Arc<Registry>,
     pub(crate) health: HealthChecks,
+    pub(crate) handles: NamedHandles,
     /// Probes of the service, then the process, then the heap, which reads what the others added.
     stages: [Mutex<Vec<Box<dyn Collector>>>; 3],
     collected: Mutex<Arc<Families>>,
@@ -46,6 +48,7 @@ impl Core {
             registry,
             config,
             health: HealthChecks::default(),
+            handles: NamedHandles::default(),
             stages: Default::default(),
             collected: Mutex::default(),
             heap_callbacks: Mutex::default(),
@@ -54,8 +57,9 @@ impl Core {
         }
     }
 
+    /// Adds a collector; one of the same subject is replaced.
     pub(crate) fn add_collector(&self, stage: Stage, collector: impl Collector + 'static) {
-        self.stages[stage as usize].lock().push(Box::new(collector));
+        put(&mut self.stages[stage as usize].lock(), Box::new(collector));
     }
 
     pub(crate) fn on_heap_alert(&self, callback: HeapCallback) {
@@ -72,7 +76,7 @@ impl Core {
                 collector.collect(&mut families, now);
             }
             let mut list = stage.lock();
-            collectors.append(&mut list);
+            list.drain(..).for_each(|added| put(&mut collectors, added));
             *list = collectors;
         }
         families.integer("heartline.agent.memory", Labels::empty(), self.registry.bytes() as u64);
@@ -159,6 +163,12 @@ impl Source for Core {
     fn overall(&self) -> Overall {
         self.health.overall(Tick::now())
     }
+}
+
+/// Adds a collector to a list in place of one of the same subject.
+fn put(list: &mut Vec<Box<dyn Collector>>, collector: Box<dyn Collector>) {
+    list.retain(|it| it.subject().is_none() || it.subject() != collector.subject());
+    list.push(collector);
 }
 
 impl std::fmt::Debug for Core {

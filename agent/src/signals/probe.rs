@@ -23,6 +23,10 @@ impl<F: FnMut(&mut Families, Tick) + Send> Probe<F> {
 }
 
 impl<F: FnMut(&mut Families, Tick) + Send> Collector for Probe<F> {
+    fn subject(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
     fn collect(&mut self, into: &mut Families, now: Tick) {
         if self.strikes >= STRIKES_MAX {
             return;
