@@ -2,7 +2,7 @@
 //!
 //! The palette is Okabe and Ito's, which people with any colour vision tell apart, in tones of the 256-colour cube with
 //! enough contrast on dark and on light backgrounds. Nothing is said by colour alone: severities have a glyph and a
-//! word, the selected row a marker, and all of it stays readable when [`Theme::plain`] removes the colours.
+//! word, the selected row a marker, and all of it stays readable when `NO_COLOR` removes the colours.
 
 use ratatui::style::{Color, Modifier, Style};
 
