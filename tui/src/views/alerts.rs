@@ -113,7 +113,7 @@ impl AlertLine {
         match (self.stage, self.progress) {
             (AlertStage::Inactive, _) => "inactive".to_owned(),
             (AlertStage::Resolved, _) => "resolved".to_owned(),
-            (AlertStage::Pending, Some(progress)) => format!("pending {}", percent(progress)),
+            (AlertStage::Pending, Some(progress)) => format!("pending {:.0}%", progress.min(0.99) * 100.0),
             (AlertStage::Pending, None) => "pending".to_owned(),
             (AlertStage::Recovering, _) => "recovering".to_owned(),
             (AlertStage::Firing, _) => "FIRING".to_owned(),
