@@ -1,6 +1,6 @@
 //! The engine beside Prometheus: the same samples and the same expressions through promtool.
 //!
-//! Runs where promtool is installed (package `prometheus`); elsewhere the naive references of `properties.rs` stand in.
+//! Needs promtool (package `prometheus`, which `./test` installs) and fails without it.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -90,9 +90,8 @@ fn promtool_test(expressions: &[(&str, f64)]) -> String {
 
 #[test]
 fn functions_give_what_prometheus_gives() {
-    if Command::new("promtool").arg("--version").output().is_err() {
-        return;
-    }
+    let version = Command::new("promtool").arg("--version").output();
+    assert!(version.is_ok(), "promtool cannot be run ({version:?}); install the package prometheus, as ./test does");
     let cases = [
         ("rate(http.server.request.duration)", "> 1/s", "sum(rate(d_count[5m]))"),
         ("increase(http.server.request.duration)", "> 1", "sum(increase(d_count[5m]))"),
