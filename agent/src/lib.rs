@@ -19,7 +19,7 @@
 //! series exists. It installs no signal handler, panic hook, allocator or subscriber unless told to.
 //!
 //! # Layers, lowest first
-//! `clock`, `config`, `error`; `instruments` (the hot path); `registry` (who owns the instruments); `signals` (what the
+//! `clock`, `config`, `error`; `recording` (logs and stores); `instruments` (the hot path); `registry` (who owns the instruments); `signals` (what the
 //! product is about); `heap` and `process` (what is sampled); `integrations` (one file, one feature, one crate);
 //! `snapshot` (everything as one value); `exporters` and `server` (the value as bytes); `agent` (wires them).
 
@@ -34,6 +34,7 @@ pub mod integrations;
 #[cfg(feature = "jemalloc")]
 pub mod jemalloc;
 mod process;
+mod recording;
 mod registry;
 mod server;
 mod signals;

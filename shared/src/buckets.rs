@@ -8,6 +8,9 @@
 //! histogram][exp], about 1.1 % relative error at the middle of a bucket) from 1 µs to 1 h, united with the explicit
 //! boundaries of the catalogue. Sizes and counts use scale 3 from 1 to 2^40, united with 0 and the powers of two.
 //!
+//! Buckets form groups for when memory is short: a quarter as many, each ending at a boundary of a scale that is coarser
+//! by two or at an explicit one, so that thresholds stay exact.
+//!
 //! [exp]: https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentialhistogram
 
 use std::sync::{Arc, LazyLock};
@@ -66,6 +69,11 @@ const DURATION_MIN: u64 = 1_000;
 const DURATION_MAX: u64 = 3_600 * NANOS;
 const COUNT_MAX: u64 = 1 << 40;
 
+/// How many buckets a grid may have, and so how many boundaries a service may add: about a hundred.
+pub const BUCKETS_MAX: usize = 1_152;
+/// Exponential boundaries of the grid from one end of a group to the next.
+const BOUNDS_PER_GROUP: usize = 4;
+
 /// Which grid a histogram uses; on the wire `"duration"` or `"count"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,7 +106,7 @@ impl GridKind {
     }
 }
 
-/// Sorted integer boundaries with a table that finds the bucket of a value in two comparisons.
+/// Sorted integer boundaries with a table that finds the bucket of a value in two comparisons without a branch.
 ///
 /// ```
 /// use heartline_shared::{Grid, GridKind};
@@ -112,9 +120,14 @@ impl GridKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grid {
     kind: GridKind,
+    /// The boundaries and behind them a sentinel that no value exceeds.
     bounds: Box<[u64]>,
     cell_bits: u32,
     first_in_cell: Box<[u16]>,
+    /// The group of each bucket.
+    group_of: Box<[u16]>,
+    /// The last bucket of each group.
+    last_in_group: Box<[u16]>,
 }
 
 static DURATION: LazyLock<Arc<Grid>> = LazyLock::new(|| built_in(GridKind::Duration));
@@ -147,19 +160,24 @@ impl Grid {
             let reason = "it must lie from 1 µs to 1 h, or from 0 to 2^40 for counts";
             return Err(Error::Boundary { grid: kind.name(), boundary, reason });
         }
-        let mut bounds: Vec<u64> = exponential_bounds(kind, min, max);
-        bounds.extend(catalog::explicit_bounds(kind));
-        bounds.extend(extra);
-        bounds.extend([min, max]);
-        bounds.sort_unstable();
-        bounds.dedup();
+        let explicit: Vec<u64> =
+            catalog::explicit_bounds(kind).chain(extra.iter().copied()).chain([min, max]).collect();
+        let bounds = united(exponential_bounds(kind, min, max, 1), &explicit);
+        if bounds.len() >= BUCKETS_MAX {
+            let boundary = extra.last().copied().unwrap_or_default();
+            let reason = "a grid has room for about 100 boundaries of the service's own";
+            return Err(Error::Boundary { grid: kind.name(), boundary, reason });
+        }
         let built = (CELL_BITS_MIN..=CELL_BITS_MAX).find_map(|bits| Some((bits, cells(&bounds, bits)?)));
         let Some((cell_bits, first_in_cell)) = built else {
             let boundary = extra.first().copied().unwrap_or_default();
             let reason = "it lies within 0.1 % of two others; move it";
             return Err(Error::Boundary { grid: kind.name(), boundary, reason });
         };
-        Ok(Self { kind, bounds: bounds.into(), cell_bits, first_in_cell })
+        let ends = united(exponential_bounds(kind, min, max, BOUNDS_PER_GROUP), &explicit);
+        let (group_of, last_in_group) = groups(&bounds, &ends);
+        let bounds = bounds.into_iter().chain([u64::MAX]).collect();
+        Ok(Self { kind, bounds, cell_bits, first_in_cell, group_of, last_in_group })
     }
 
     /// Which kind of grid this is.
@@ -169,12 +187,12 @@ impl Grid {
 
     /// The boundaries, ascending, in the grid's resolution.
     pub fn bounds(&self) -> &[u64] {
-        &self.bounds
+        &self.bounds[..self.bounds.len() - 1]
     }
 
     /// How many buckets there are: one more than boundaries.
     pub fn len(&self) -> usize {
-        self.bounds.len() + 1
+        self.bounds.len()
     }
 
     /// A grid always has buckets.
@@ -185,19 +203,33 @@ impl Grid {
     /// The bucket of `value`, in the grid's resolution: a table look-up and two comparisons, no float.
     #[inline]
     pub fn index(&self, value: u64) -> usize {
-        let last = self.bounds.len() - 1;
-        if value > self.bounds[last] {
-            return self.bounds.len();
-        }
-        let first = usize::from(self.first_in_cell[cell(value, self.cell_bits)]);
-        let past_first = usize::from(value > self.bounds[first]);
-        let past_second = usize::from(value > self.bounds[(first + 1).min(last)]);
-        first + past_first + past_second
+        let Some(&first) = self.first_in_cell.get(cell(value, self.cell_bits)) else { return self.bounds.len() - 1 };
+        let first = usize::from(first);
+        let Some([low, high]) = self.bounds.get(first..).and_then(<[u64]>::first_chunk) else { return first };
+        first + usize::from(value > *low) + usize::from(value > *high)
+    }
+
+    /// How many groups of buckets there are.
+    pub fn groups(&self) -> usize {
+        self.last_in_group.len()
+    }
+
+    /// The group that a bucket belongs to; the last one for a bucket that is not there.
+    #[inline]
+    pub fn group(&self, bucket: usize) -> usize {
+        self.group_of.get(bucket).map_or(self.last_in_group.len() - 1, |&group| usize::from(group))
+    }
+
+    /// The last bucket of a group: values whose bucket is forgotten count there, so that no threshold at the end of a
+    /// group is wrong and no quantile too low.
+    #[inline]
+    pub fn last_in_group(&self, group: usize) -> usize {
+        self.last_in_group.get(group).map_or(self.bounds.len() - 1, |&bucket| usize::from(bucket))
     }
 
     /// The upper bound of a bucket, inclusive; `None` for the last one, which has none.
     pub fn upper_bound(&self, bucket: usize) -> Option<u64> {
-        self.bounds.get(bucket).copied()
+        self.bounds().get(bucket).copied()
     }
 
     /// The lower bound of a bucket, exclusive; 0 for the first one.
@@ -209,7 +241,7 @@ impl Grid {
     ///
     /// A threshold is exact in every export only where this is `Some`.
     pub fn boundary(&self, bound: f64) -> Option<usize> {
-        self.bounds.binary_search(&self.resolution(bound)?).ok()
+        self.bounds().binary_search(&self.resolution(bound)?).ok()
     }
 
     /// `value`, in the unit of the metric, as an integer of the grid's resolution; `None` when negative or not finite.
@@ -220,12 +252,13 @@ impl Grid {
     }
 }
 
-/// Boundaries `2^(k/per_octave)` of the metric's unit that lie from `min` to `max`.
-fn exponential_bounds(kind: GridKind, min: u64, max: u64) -> Vec<u64> {
-    let step = match kind {
-        GridKind::Duration => 1, // scale 5: 32 an octave
-        GridKind::Count => 4,    // scale 3: 8 an octave
-    };
+/// Every `every`-th of the grid's boundaries `2^(k/per_octave)` of the metric's unit that lie from `min` to `max`.
+fn exponential_bounds(kind: GridKind, min: u64, max: u64, every: usize) -> Vec<u64> {
+    let step = every
+        * match kind {
+            GridKind::Duration => 1, // scale 5: 32 an octave
+            GridKind::Count => 4,    // scale 3: 8 an octave
+        };
     let octaves = -64_i32..64;
     let bound = |octave: i32, root: &u64| {
         let scaled = u128::from(*root) * u128::from(kind.per_unit());
@@ -236,6 +269,28 @@ fn exponential_bounds(kind: GridKind, min: u64, max: u64) -> Vec<u64> {
         .flat_map(|octave| ROOTS.iter().step_by(step).filter_map(move |root| bound(octave, root)))
         .filter(|bound| (min..=max).contains(bound))
         .collect()
+}
+
+/// Both lists in one, ascending, without doubles.
+fn united(mut bounds: Vec<u64>, more: &[u64]) -> Vec<u64> {
+    bounds.extend(more);
+    bounds.sort_unstable();
+    bounds.dedup();
+    bounds
+}
+
+/// The group of each bucket and the last bucket of each group; a group ends with the bucket whose upper bound is one of
+/// `ends`, and the bucket above the last boundary is one of its own.
+fn groups(bounds: &[u64], ends: &[u64]) -> (Box<[u16]>, Box<[u16]>) {
+    let (mut group_of, mut last_in_group) = (Vec::with_capacity(bounds.len() + 1), Vec::with_capacity(ends.len() + 1));
+    let is_end = |bucket: u16| bounds.get(usize::from(bucket)).is_none_or(|bound| ends.binary_search(bound).is_ok());
+    for bucket in (0_u16..).take(bounds.len() + 1) {
+        group_of.push(u16::try_from(last_in_group.len()).unwrap_or(u16::MAX));
+        if is_end(bucket) {
+            last_in_group.push(bucket);
+        }
+    }
+    (group_of.into(), last_in_group.into())
 }
 
 /// The table cell of `value`: its leading `bits + 1` bits, linear below `2^bits`.
@@ -318,6 +373,28 @@ mod tests {
             let ratio = pair[1] as f64 / pair[0] as f64;
             assert!(ratio < 1.023, "{pair:?} is {ratio}");
         }
+    }
+
+    #[test]
+    fn groups_are_a_quarter_of_the_buckets_and_keep_every_explicit_boundary() {
+        for kind in [GridKind::Duration, GridKind::Count] {
+            let grid = Grid::of(kind);
+            assert!(grid.groups() * 2 < grid.len(), "{} of {}", grid.groups(), grid.len());
+            for bucket in 0..grid.len() {
+                let last = grid.last_in_group(grid.group(bucket));
+                assert!(last >= bucket && grid.group(last) == grid.group(bucket));
+            }
+            for bound in catalog::explicit_bounds(kind) {
+                let bucket = grid.index(bound);
+                assert_eq!(grid.last_in_group(grid.group(bucket)), bucket, "{bound} ends a group");
+            }
+        }
+    }
+
+    #[test]
+    fn a_grid_refuses_more_boundaries_than_a_series_has_room_for() {
+        let extra: Vec<u64> = (0..400).map(|i| 2_000 + i * 7_919_000).collect();
+        assert!(Grid::with_bounds(GridKind::Duration, &extra).unwrap_err().to_string().contains("about 100"));
     }
 
     #[test]

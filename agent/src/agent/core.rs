@@ -79,6 +79,7 @@ impl Core {
             list.drain(..).for_each(|added| put(&mut collectors, added));
             *list = collectors;
         }
+        crate::recording::recorder().read().maintain();
         families.integer("heartline.agent.memory", Labels::empty(), self.registry.bytes() as u64);
         families.number("heartline.agent.cpu.time", Labels::empty(), thread_cpu_time().as_secs_f64());
         let leak = |families: &Families| families.heap.as_ref().map_or(Leak::None, |heap| heap.leak);

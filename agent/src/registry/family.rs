@@ -8,8 +8,9 @@ use heartline_shared::Labels;
 use heartline_shared::catalog::{self, Kind};
 use heartline_shared::snapshot::{HistogramSeries, NumberSeries};
 
-use super::{AppendMap, Registry, Room, sanitised};
+use super::{AppendMap, Cost, Registry, Room, sanitised};
 use crate::instruments::{Counter, Gauge, Histogram, InFlight};
+use crate::recording::Reading;
 use crate::snapshot::Families;
 
 /// Marks the series that takes what the limit refused; OpenTelemetry's name for it.
@@ -94,7 +95,7 @@ impl Owned {
     }
 
     /// Adds the series to a snapshot; returns how many histogram values they hold.
-    pub(crate) fn read(&self, name: &str, into: &mut Families) -> u64 {
+    pub(crate) fn read(&self, name: &str, reading: &mut Reading<'_>, into: &mut Families) -> u64 {
         let name = catalog::find(name).map_or_else(|| Cow::Owned(name.to_owned()), |metric| Cow::Borrowed(metric.name));
         let family = into.family(name, self.kind, self.unit.clone());
         family.help = self.help.clone().map(Cow::Owned);
@@ -108,7 +109,7 @@ impl Owned {
             Instruments::Histograms(series) => {
                 let read = |(labels, histogram): (Labels, &Histogram)| HistogramSeries {
                     labels,
-                    histogram: histogram.value(),
+                    histogram: histogram.value_in(reading),
                 };
                 family.histograms.extend(series.all().map(read));
                 return family.histograms.iter().map(|series| series.histogram.count).sum();
@@ -133,7 +134,7 @@ impl<T: Clone> Series<T> {
         &self,
         registry: &Registry,
         (labels, room): (Labels, Room),
-        bytes: usize,
+        cost: Cost,
         make: impl Fn() -> T,
     ) -> T {
         if let Some(instrument) = self.by_labels.get(&labels) {
@@ -145,7 +146,7 @@ impl<T: Clone> Series<T> {
         }
         let within_limit = room == Room::Reserved || self.shared.load(Ordering::Relaxed) < registry.series_limit;
         let label_bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if !within_limit || !registry.take(bytes + label_bytes) {
+        if !within_limit || !registry.take(cost, label_bytes) {
             self.refused.increment();
             return self.overflow.get_or_init(make).clone();
         }

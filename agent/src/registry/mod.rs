@@ -5,7 +5,6 @@ mod append_map;
 mod family;
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use heartline_shared::catalog::{self, Kind};
@@ -17,6 +16,7 @@ use family::Owned;
 
 use crate::config::LABEL_VALUE_BYTES_MAX;
 use crate::instruments::{Counter, Gauge, Histogram, InFlight};
+use crate::recording::{Budget, Reading, Shape, recorder};
 use crate::snapshot::Families;
 
 /// Whether a series has room reserved, or takes from the room for names that come from outside.
@@ -30,8 +30,20 @@ pub(crate) enum Room {
 
 /// How many metrics an agent holds; names are made in code, so more of them are a mistake.
 const METRICS_MAX: usize = 1_024;
-/// Bytes of a counter or gauge: a pair of cache lines of its own, so that no two contend.
-const NUMBER_BYTES: usize = 128;
+/// Bytes of a series of any kind in the maps of a family: its key, its links and the heads of its allocations.
+const ENTRY_BYTES: usize = 128;
+
+/// What a series takes from the memory budget.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost {
+    /// Bytes when it is made.
+    now: usize,
+    /// Bytes that it may need later and that nothing else may take.
+    later: usize,
+}
+
+/// A counter or gauge: a pair of cache lines of its own, so that no two contend.
+const NUMBER: Cost = Cost { now: ENTRY_BYTES + 128, later: 0 };
 
 /// All instruments of an agent.
 #[derive(Debug)]
@@ -39,8 +51,9 @@ pub(crate) struct Registry {
     families: AppendMap<String, Owned>,
     custom: RwLock<Vec<CustomMetric>>,
     series_limit: usize,
-    memory_budget: usize,
-    bytes: AtomicUsize,
+    budget: Arc<Budget>,
+    durations: Arc<Shape>,
+    counts: Arc<Shape>,
     detached: Detached,
 }
 
@@ -55,13 +68,13 @@ struct Detached {
 }
 
 impl Detached {
-    fn histogram(&self) -> Histogram {
-        self.histogram.get_or_init(|| Histogram::new(Grid::of(GridKind::Duration))).clone()
+    fn histogram(&self, shape: &Arc<Shape>) -> Histogram {
+        self.histogram.get_or_init(|| Histogram::new(shape)).clone()
     }
 
     /// How many records ended here.
-    fn records(&self) -> u64 {
-        self.counter.value() + self.histogram.get().map_or(0, |histogram| histogram.value().count)
+    fn records(&self, reading: &mut Reading<'_>) -> u64 {
+        self.counter.value() + self.histogram.get().map_or(0, |histogram| histogram.value_in(reading).count)
     }
 }
 
@@ -75,14 +88,19 @@ struct CustomMetric {
 
 impl Registry {
     pub(crate) fn new(series_limit: usize, memory_budget: usize) -> Self {
-        Self {
+        let budget = Arc::new(Budget::new(memory_budget));
+        let shape = |kind| Arc::new(Shape { grid: Grid::of(kind), budget: Arc::clone(&budget) });
+        let registry = Self {
             families: AppendMap::for_about(128),
             custom: RwLock::new(Vec::new()),
             series_limit,
-            memory_budget,
-            bytes: AtomicUsize::new(0),
+            durations: shape(GridKind::Duration),
+            counts: shape(GridKind::Count),
+            budget,
             detached: Detached::default(),
-        }
+        };
+        registry.bytes(); // the budget learns what is kept beside series
+        registry
     }
 
     /// Describes a metric of the service's own; takes effect for series made later.
@@ -94,21 +112,21 @@ impl Registry {
 
     pub(crate) fn counter(&self, name: &str, labels: Labels, room: Room) -> Counter {
         match self.family(name, Kind::Counter).and_then(Owned::counters) {
-            Some(series) => series.resolve(self, (labels, room), NUMBER_BYTES, Counter::default),
+            Some(series) => series.resolve(self, (labels, room), NUMBER, Counter::default),
             None => self.misuse(name, Kind::Counter, self.detached.counter.clone()),
         }
     }
 
     pub(crate) fn gauge(&self, name: &str, labels: Labels, room: Room) -> Gauge {
         match self.family(name, Kind::Gauge).and_then(Owned::gauges) {
-            Some(series) => series.resolve(self, (labels, room), NUMBER_BYTES, Gauge::default),
+            Some(series) => series.resolve(self, (labels, room), NUMBER, Gauge::default),
             None => self.misuse(name, Kind::Gauge, self.detached.gauge.clone()),
         }
     }
 
     pub(crate) fn in_flight(&self, name: &str, labels: Labels, room: Room) -> InFlight {
         match self.family(name, Kind::UpDownCounter).and_then(Owned::in_flight) {
-            Some(series) => series.resolve(self, (labels, room), NUMBER_BYTES, InFlight::default),
+            Some(series) => series.resolve(self, (labels, room), NUMBER, InFlight::default),
             None => self.misuse(name, Kind::UpDownCounter, self.detached.in_flight.clone()),
         }
     }
@@ -116,31 +134,39 @@ impl Registry {
     pub(crate) fn histogram(&self, name: &str, labels: Labels, room: Room) -> Histogram {
         let family = self.family(name, Kind::Histogram);
         let Some((series, unit)) = family.and_then(|family| Some((family.histograms()?, &family.unit))) else {
-            return self.misuse(name, Kind::Histogram, self.detached.histogram());
+            return self.misuse(name, Kind::Histogram, self.detached.histogram(&self.durations));
         };
-        let grid = Grid::of(GridKind::for_unit(unit));
-        series.resolve(self, (labels, room), Histogram::bytes(&grid), || Histogram::new(Arc::clone(&grid)))
+        let shape = match GridKind::for_unit(unit) {
+            GridKind::Duration => &self.durations,
+            GridKind::Count => &self.counts,
+        };
+        let cost = Cost { now: ENTRY_BYTES + Histogram::bytes(), later: shape.reserved_bytes() };
+        series.resolve(self, (labels, room), cost, || Histogram::new(shape))
     }
 
-    /// Bytes that the series take.
+    /// Bytes that the series take, with all that recording keeps for them.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        let overhead = recorder().spare_bytes();
+        self.budget.set_overhead(overhead);
+        self.budget.held() + overhead
     }
 
     /// Adds every series to a snapshot, and the registry's own figures.
     pub(crate) fn read(&self, into: &mut Families) {
         let mut held = 0;
         let mut stored = 0;
+        let mut reading = recorder().read();
         for (name, family) in self.families.iter() {
             held += family.len();
-            stored += family.read(name, into);
+            stored += family.read(name, &mut reading, into);
             let labels = Labels::from_pairs([("metric", name.clone())]);
             if family.refused() > 0 {
                 into.integer("heartline.series.dropped", labels, family.refused());
             }
         }
-        let dropped = self.detached.records();
+        let dropped = self.detached.records(&mut reading);
         into.integer("heartline.series.count", Labels::empty(), held as u64);
+        into.integer("heartline.series.coarse", Labels::empty(), u64::from(self.budget.is_short()));
         into.integer("heartline.offered", Labels::empty(), stored + dropped);
         into.integer("heartline.dropped", Labels::from_pairs([("reason", "misuse")]), dropped);
     }
@@ -165,10 +191,9 @@ impl Registry {
         Owned::new(kind, unit, described.map(|metric| metric.help.clone()))
     }
 
-    /// Takes `bytes` from the memory budget, or says that it is used up.
-    fn take(&self, bytes: usize) -> bool {
-        let take = |held: usize| Some(held + bytes).filter(|&after| after <= self.memory_budget);
-        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    /// Takes a series with its labels from the memory budget, or says that it is used up.
+    fn take(&self, cost: Cost, label_bytes: usize) -> bool {
+        self.budget.admit(cost.now + label_bytes, cost.later)
     }
 
     /// A metric was used as another kind than it is, or there is no room for it: what is recorded is counted as dropped.

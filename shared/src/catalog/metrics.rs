@@ -226,6 +226,8 @@ table! {
         "1 while an alert is in this state.";
     "heartline.series.count", UpDownCounter, "{series}", Sum, NONE, [],
         "Series the agent holds.";
+    "heartline.series.coarse", UpDownCounter, "1", Max, NONE, [],
+        "1 once histograms record in coarser buckets because the memory budget is nearly used up.";
     "heartline.series.dropped", Counter, "{series}", Sum, NONE, ["metric"],
         "Series that went to overflow at the limit, by metric.";
     "otel.sdk.exporter.metric_data_point.exported", Counter, "{data_point}", Sum, NONE, ["otel.component.name", "error.type"],

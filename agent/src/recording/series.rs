@@ -1,0 +1,65 @@
+//! What identifies a series between a log and a store, and how a record is written down; its name is not known here.
+
+use std::sync::Arc;
+
+use heartline_shared::Grid;
+
+use super::budget::Budget;
+use super::pages::{BUCKETS_PER_PAGE, PAGE_BYTES};
+
+/// Bits of the value in an entry of a log; the series has the others.
+const VALUE_BITS: u32 = 40;
+/// The largest value that an entry holds: 18 minutes in nanoseconds. Larger ones take the slow way.
+pub(crate) const VALUE_MAX: u64 = (1 << VALUE_BITS) - 1;
+/// How many series a process can have at a time.
+const SERIES_MAX: u32 = (1 << (u64::BITS - VALUE_BITS)) - 1;
+
+/// A series of this process, as long as its handle lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SeriesId(u32);
+
+impl SeriesId {
+    /// The series that nobody reads: for those beyond the sixteen millionth.
+    pub(super) const SINK: Self = Self(0);
+
+    /// The `index`-th series, the sink when there cannot be that many.
+    pub(super) fn from_index(index: usize) -> Self {
+        u32::try_from(index).ok().filter(|&index| index <= SERIES_MAX).map_or(Self::SINK, Self)
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// A value of this series, at most [`VALUE_MAX`].
+    #[inline]
+    pub(super) const fn entry(self, value: u64) -> u64 {
+        (self.0 as u64) << VALUE_BITS | value
+    }
+
+    /// The series of an entry.
+    #[inline]
+    pub(super) const fn of(entry: u64) -> Self {
+        Self((entry >> VALUE_BITS) as u32)
+    }
+}
+
+/// The value of an entry.
+#[inline]
+pub(super) const fn value_of(entry: u64) -> u64 {
+    entry & VALUE_MAX
+}
+
+/// What the histograms of one grid and one agent have in common.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    pub(crate) grid: Arc<Grid>,
+    pub(crate) budget: Arc<Budget>,
+}
+
+impl Shape {
+    /// Bytes that a series needs however short memory is: pages for all groups, and as many to carry into.
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        2 * self.grid.groups().div_ceil(BUCKETS_PER_PAGE) * PAGE_BYTES
+    }
+}
