@@ -6,8 +6,10 @@ mod counter;
 mod gauge;
 mod histogram;
 mod in_flight;
+mod timer;
 
 pub use counter::Counter;
 pub use gauge::Gauge;
 pub use histogram::Histogram;
 pub use in_flight::{InFlight, InFlightGuard};
+pub use timer::Timer;

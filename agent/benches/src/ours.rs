@@ -1,0 +1,50 @@
+//! heartline as a subject, through its public API only.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use heartline::Agent;
+use heartline::instruments::Histogram;
+
+use crate::fixture::{FIXTURE, Fixture, Key};
+use crate::record;
+use crate::subject::Subject;
+
+/// The agent as a service has it: its thread collects while the bench runs.
+static AGENT: LazyLock<Agent> = LazyLock::new(|| {
+    Agent::builder("bench").without_listener().start().expect("an agent without a listener needs nothing but a thread")
+});
+
+fn handle(key: &Key) -> Histogram {
+    AGENT.histogram("bench.duration", &[("method", key.method), ("route", key.route), ("status", key.status)])
+}
+
+/// heartline.
+pub fn heartline() -> Subject {
+    let fixture: &'static Fixture = &FIXTURE;
+    Subject {
+        name: "heartline",
+        is_accurate: true,
+        exports: true,
+        handle: Some(Box::new(move || {
+            let histogram = handle(&fixture.keys[5]);
+            record!(at => histogram.record(Duration::from_nanos(fixture.nanos[at])))
+        })),
+        labels: Some(Box::new(
+            move || record!(at => handle(&fixture.keys[fixture.series[at]]).record(Duration::from_nanos(fixture.nanos[at]))),
+        )),
+        counter: Some(Box::new(|| {
+            let counter = AGENT.counter("bench.count", &[]);
+            record!(_at => counter.increment())
+        })),
+        timed: Some(Box::new(move || {
+            let histogram = handle(&fixture.keys[6]);
+            record!(_at => drop(histogram.start()))
+        })),
+        single: Some(Box::new(move || {
+            let handles: Vec<Histogram> = fixture.keys.iter().map(handle).collect();
+            record!(at => handles[fixture.series[at]].record(Duration::from_nanos(fixture.nanos[at])))
+        })),
+        settle: None,
+    }
+}

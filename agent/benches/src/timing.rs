@@ -1,0 +1,117 @@
+//! How long a record takes: hot in a loop, with several threads at once, and cold between other work.
+#![expect(clippy::disallowed_methods, reason = "a bench reads clocks")]
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::sync::atomic::{Ordering, fence};
+use std::time::{Duration, Instant};
+
+use crate::subject::{Case, Subject};
+
+/// How long one measurement of a loop lasts.
+const CHUNK: Duration = Duration::from_millis(2);
+/// Bytes of other work before each cold record.
+const WORK_BYTES: usize = 256 << 10;
+/// A record that takes longer was interrupted.
+const INTERRUPTED_NANOS: f64 = 30_000.0;
+
+/// One figure of one subject: nanoseconds a record, of every round.
+pub type Rounds = Vec<f64>;
+
+/// Times a loop on so many threads at once, each subject in turn in every round; `None` for one that has no such case.
+pub fn hot(
+    subjects: &[Subject],
+    case: fn(&Subject) -> Option<&Case>,
+    threads: usize,
+    rounds: usize,
+) -> Vec<Option<Rounds>> {
+    let sizes: Vec<Option<usize>> = subjects.iter().map(|subject| case(subject).map(|case| chunk_size(case))).collect();
+    let mut results: Vec<Option<Rounds>> = sizes.iter().map(|size| size.map(|_| Vec::new())).collect();
+    for _ in 0..rounds {
+        for ((subject, size), result) in subjects.iter().zip(&sizes).zip(&mut results) {
+            if let (Some(case), Some(size), Some(result)) = (case(subject), size, result) {
+                result.push(round(case, *size, threads));
+            }
+            subject.settle.inspect(|settle| settle());
+        }
+    }
+    results
+}
+
+/// How many records take about [`CHUNK`].
+fn chunk_size(case: &Case) -> usize {
+    let mut run = case();
+    run(20_000);
+    let start = Instant::now();
+    run(20_000);
+    let per_record = start.elapsed().as_nanos().max(1) as f64 / 20_000.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and bounded")]
+    let size = (CHUNK.as_nanos() as f64 / per_record) as usize;
+    size.clamp(2_000, 10_000_000)
+}
+
+/// The mean over threads of the time a record took.
+fn round(case: &Case, records: usize, threads: usize) -> f64 {
+    let barrier = Barrier::new(threads);
+    let timed = || {
+        let mut run = case();
+        run(1_000);
+        barrier.wait();
+        let start = Instant::now();
+        run(records);
+        start.elapsed().as_nanos() as f64 / records as f64
+    };
+    let times: Vec<f64> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(timed)).collect();
+        running.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    times.iter().sum::<f64>() / times.len() as f64
+}
+
+/// Times single records, each after [`WORK_BYTES`] of other work, the subjects in turn; what rare work costs is in the
+/// mean.
+pub fn cold(subjects: &[Subject], case: fn(&Subject) -> Option<&Case>, records: usize) -> Vec<Option<Rounds>> {
+    let clock = quanta::Clock::new();
+    let mut work = vec![1_u64; WORK_BYTES / size_of::<u64>()];
+    let mut one = |run: &mut dyn FnMut(usize)| {
+        let mut sum = 0_u64;
+        for line in work.iter_mut().step_by(8) {
+            *line = line.wrapping_add(sum);
+            sum = sum.wrapping_add(*line | 1);
+        }
+        black_box(sum);
+        fence(Ordering::SeqCst);
+        let start = clock.raw();
+        run(1);
+        fence(Ordering::SeqCst);
+        clock.delta_as_nanos(start, clock.raw()) as f64
+    };
+    let mut loops: Vec<Option<_>> = subjects.iter().map(|subject| case(subject).map(|case| case())).collect();
+    loops.iter_mut().flatten().for_each(|run| run(20_000));
+    let mut empty = Vec::new();
+    let mut results: Vec<Option<Rounds>> = loops.iter().map(|run| run.as_ref().map(|_| Vec::new())).collect();
+    for _ in 0..records {
+        empty.push(one(&mut |_| ()));
+        for (run, result) in loops.iter_mut().zip(&mut results) {
+            if let (Some(run), Some(result)) = (run, result) {
+                result.push(one(run));
+            }
+        }
+    }
+    subjects.iter().filter_map(|subject| subject.settle).for_each(|settle| settle());
+    let nothing = mean_of_undisturbed(&empty);
+    let above = |times: Rounds| vec![(mean_of_undisturbed(&times) - nothing).max(0.1)];
+    results.into_iter().map(|times| times.map(above)).collect()
+}
+
+fn mean_of_undisturbed(times: &[f64]) -> f64 {
+    let kept: Vec<f64> = times.iter().copied().filter(|time| *time < INTERRUPTED_NANOS).collect();
+    kept.iter().sum::<f64>() / kept.len().max(1) as f64
+}
+
+/// What a figure is on a machine that does other things too: the best quarter ends here.
+pub fn typical(rounds: &Rounds) -> f64 {
+    let mut sorted = rounds.clone();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 4).copied().unwrap_or(f64::NAN)
+}
