@@ -58,6 +58,7 @@ impl Agent {
 
     pub(crate) fn start(config: Config) -> Result<Self, Error> {
         let listen = config.listen_address()?;
+        crate::clock::calibrate();
         let core = Arc::new(Core::new(config, Tick::now()));
         let address = BoundAddress::default();
         let runtimes = RuntimeWatch::default();

@@ -2,26 +2,35 @@
 //! the wall clock for timestamps.
 #![expect(clippy::disallowed_methods, reason = "this is the module that the other modules are sent to")]
 
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heartline_shared::UnixMillis;
 
+/// Calibrated against the system's clock when it is first used, which takes up to a fifth of a second.
+static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
+
+/// Calibrates the cycle counter, so that the first request does not wait for it.
+pub(crate) fn calibrate() {
+    LazyLock::force(&COUNTER);
+}
+
 /// A reading of the cycle counter, for durations of requests and queries. Costs one `rdtsc` where the counter is
-/// invariant and one `clock_gettime` elsewhere (see the crate quanta).
+/// invariant and one `clock_gettime` elsewhere (see the crate quanta); cycles become nanoseconds once, as a difference.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stamp(quanta::Instant);
+pub(crate) struct Stamp(u64);
 
 impl Stamp {
     /// Now.
     #[inline]
     pub(crate) fn now() -> Self {
-        Self(quanta::Instant::now())
+        Self(COUNTER.raw())
     }
 
     /// Nanoseconds from `self` to `later`; 0 if a core's counter lags behind.
     #[inline]
     pub(crate) fn nanos_until(self, later: Self) -> u64 {
-        u64::try_from(later.0.saturating_duration_since(self.0).as_nanos()).unwrap_or(u64::MAX)
+        COUNTER.delta_as_nanos(self.0, later.0)
     }
 
     /// Nanoseconds since `self`.

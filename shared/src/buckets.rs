@@ -68,6 +68,8 @@ const NANOS: u64 = 1_000_000_000;
 const DURATION_MIN: u64 = 1_000;
 const DURATION_MAX: u64 = 3_600 * NANOS;
 const COUNT_MAX: u64 = 1 << 40;
+/// Above every boundary, and small enough that a float holds it exactly.
+const VALUE_CAP: u64 = 1 << 50;
 
 /// How many buckets a grid may have, and so how many boundaries a service may add: about a hundred.
 pub const BUCKETS_MAX: usize = 1_152;
@@ -293,17 +295,19 @@ fn groups(bounds: &[u64], ends: &[u64]) -> (Box<[u16]>, Box<[u16]>) {
     (group_of.into(), last_in_group.into())
 }
 
-/// The table cell of `value`: its leading `bits + 1` bits, linear below `2^bits`.
+/// The table cell of `value`: the position of its highest bit and the `bits` bits behind it.
+///
+/// They are read from the bits of the float that the integer is converted to, which is exact as far as the grid goes. The
+/// instruction that finds the highest bit of an integer would wait, on common processors, for the value found before.
 #[inline]
 const fn cell(value: u64, bits: u32) -> usize {
-    if value < (1 << bits) {
-        #[expect(clippy::cast_possible_truncation, reason = "below 2^10")]
-        return value as usize;
-    }
-    let octave = value.ilog2();
-    let mantissa = (value >> (octave - bits)) & ((1 << bits) - 1);
-    #[expect(clippy::cast_possible_truncation, reason = "at most 64 octaves of 2^10 cells")]
-    let index = (((octave - bits + 1) as u64) << bits | mantissa) as usize;
+    const MANTISSA_BITS: u32 = f64::MANTISSA_DIGITS - 1;
+    const BIAS: u64 = 1_023;
+    // one more, so that zero has a highest bit; a signed integer, because that takes one instruction
+    let capped = if value < VALUE_CAP { value } else { VALUE_CAP };
+    let float = (capped + 1).cast_signed() as f64;
+    #[expect(clippy::cast_possible_truncation, reason = "at most 52 octaves of 2^10 cells")]
+    let index = ((float.to_bits() >> (MANTISSA_BITS - bits)) - (BIAS << bits)) as usize;
     index
 }
 

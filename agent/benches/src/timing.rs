@@ -53,6 +53,8 @@ fn chunk_size(case: &Case) -> usize {
 /// The mean over threads of the time a record took.
 fn round(case: &Case, records: usize, threads: usize) -> f64 {
     let barrier = Barrier::new(threads);
+    // long enough that the threads do run at the same time
+    let records = if threads == 1 { records } else { 8 * records };
     let timed = || {
         let mut run = case();
         run(1_000);

@@ -86,8 +86,18 @@ impl Store {
     pub(super) fn fold(&mut self, entries: &[u64], shape_of: impl Fn(SeriesId) -> Option<Arc<Shape>>) -> Vec<u64> {
         for run in entries.chunk_by(|a, b| SeriesId::of(*a) == SeriesId::of(*b)) {
             let Some(&first) = run.first() else { continue };
-            if let Some(slot) = slot_of(&mut self.slots, SeriesId::of(first), &shape_of) {
-                slot.fold(&mut self.arena, self.rank, run, &mut self.refused);
+            let Some(slot) = slot_of(&mut self.slots, SeriesId::of(first), &shape_of) else { continue };
+            let Slot { shape: Some(shape), sum, pages } = slot else { continue };
+            let grid = &*shape.grid;
+            for &entry in run {
+                let value = value_of(entry);
+                let bucket = grid.index(value);
+                let page = pages.fine.get(bucket / BUCKETS_PER_PAGE).copied().unwrap_or(0);
+                if self.arena.increment(page, bucket) || pages.add(shape, (&mut self.arena, self.rank), bucket, 1) {
+                    *sum = sum.wrapping_add(value);
+                } else {
+                    self.refused.push(entry);
+                }
             }
         }
         std::mem::take(&mut self.refused)
@@ -175,8 +185,7 @@ fn slot_of<'a>(
     shape_of: &impl Fn(SeriesId) -> Option<Arc<Shape>>,
 ) -> Option<&'a mut Slot> {
     let (chunk, at) = (series.index() / SLOTS_PER_CHUNK, series.index() % SLOTS_PER_CHUNK);
-    let is_known = slots.get(chunk).is_some_and(|chunk| chunk.as_ref().is_some_and(|chunk| chunk[at].shape.is_some()));
-    if !is_known {
+    if slots.get(chunk).and_then(Option::as_ref).is_none_or(|chunk| chunk[at].shape.is_none()) {
         open(slots, series, shape_of(series)?);
     }
     slots.get_mut(chunk)?.as_mut().map(|chunk| &mut chunk[at])
@@ -190,26 +199,6 @@ fn open(slots: &mut Vec<Option<SlotChunk>>, series: SeriesId, shape: Arc<Shape>)
     }
     let chunk = slots[chunk].get_or_insert_with(|| Box::new([const { Slot::EMPTY }; SLOTS_PER_CHUNK]));
     chunk[at].shape = Some(shape);
-}
-
-impl Slot {
-    #[inline]
-    fn fold(&mut self, arena: &mut Arena, rank: Rank, entries: &[u64], refused: &mut Vec<u64>) {
-        let Some(shape) = &self.shape else { return };
-        let grid = &*shape.grid;
-        let mut sum = self.sum;
-        for &entry in entries {
-            let value = value_of(entry);
-            let bucket = grid.index(value);
-            let page = self.pages.fine.get(bucket / BUCKETS_PER_PAGE).copied().unwrap_or(0);
-            if arena.increment(page, bucket) || self.pages.add(shape, (arena, rank), bucket, 1) {
-                sum = sum.wrapping_add(value);
-            } else {
-                refused.push(entry);
-            }
-        }
-        self.sum = sum;
-    }
 }
 
 impl Pages {
