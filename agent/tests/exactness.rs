@@ -25,7 +25,7 @@ fn values(seed: u64) -> impl Iterator<Item = (usize, u64)> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        let series = usize::try_from(state % SERIES as u64).unwrap();
+        let series = usize::try_from(state % SERIES as u64).unwrap_or(0);
         (series, (state >> 40 | 1) << (state >> 32 & 7))
     })
 }

@@ -41,10 +41,10 @@ fn ten_million_records_allocate_nothing() {
     (0..10_000).for_each(|_| counter.increment());
     route.start().finish(200);
     wait_for_a_round(&agent);
-    let counted = allocation_counter::measure(|| {
+    let allocated = allocation_counter::measure(|| {
         record(&histogram, RECORDS);
         (0..RECORDS).for_each(|_| counter.increment());
         (0..RECORDS / 10).for_each(|_| route.start().finish(200));
     });
-    assert_eq!((counted.count_total, counted.bytes_total), (0, 0));
+    assert_eq!((allocated.count_total, allocated.bytes_total), (0, 0));
 }

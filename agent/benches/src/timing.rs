@@ -25,7 +25,7 @@ pub fn hot(
     threads: usize,
     rounds: usize,
 ) -> Vec<Option<Rounds>> {
-    let sizes: Vec<Option<usize>> = subjects.iter().map(|subject| case(subject).map(|case| chunk_size(case))).collect();
+    let sizes: Vec<Option<usize>> = subjects.iter().map(|subject| case(subject).map(chunk_size)).collect();
     let mut results: Vec<Option<Rounds>> = sizes.iter().map(|size| size.map(|_| Vec::new())).collect();
     for _ in 0..rounds {
         for ((subject, size), result) in subjects.iter().zip(&sizes).zip(&mut results) {
@@ -63,11 +63,11 @@ fn round(case: &Case, records: usize, threads: usize) -> f64 {
         run(records);
         start.elapsed().as_nanos() as f64 / records as f64
     };
-    let times: Vec<f64> = std::thread::scope(|scope| {
+    let means: Vec<f64> = std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(timed)).collect();
         running.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
-    times.iter().sum::<f64>() / times.len() as f64
+    means.iter().sum::<f64>() / means.len() as f64
 }
 
 /// Times single records, each after [`WORK_BYTES`] of other work, the subjects in turn; what rare work costs is in the

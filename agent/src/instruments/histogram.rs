@@ -120,7 +120,9 @@ mod tests {
     fn values_that_no_entry_holds_are_exact_too() {
         let histogram = histogram();
         let values = [0, (1 << 40) - 1, 1 << 40, u64::MAX / 2];
-        values.iter().for_each(|&value| histogram.record_units(value));
+        for value in values {
+            histogram.record_units(value);
+        }
         assert_eq!((histogram.value().count, histogram.value().sum), (4, values.iter().sum()));
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Stamp;
 use crate::instruments::Histogram;
+use crate::recording::Shape;
 use crate::snapshot::{Collector, Families, Tick};
 
 /// Probes that may wait for an answer; a runtime that is blocked longer than this many probes is still seen as late,
@@ -46,7 +47,7 @@ struct Probed {
 
 impl Default for RuntimeWatch {
     fn default() -> Self {
-        let delay = Histogram::new(Grid::of(GridKind::Duration));
+        let delay = Histogram::new(&Shape::unbounded(Grid::of(GridKind::Duration)));
         Self(Arc::new(Mutex::new(Watched { runtimes: Vec::new(), delay })))
     }
 }

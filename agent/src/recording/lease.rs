@@ -8,7 +8,10 @@ use super::recorder::Recorder;
 use super::series::{SeriesId, VALUE_MAX};
 use super::sync::Arc;
 
-static RECORDER: LazyLock<Recorder> = LazyLock::new(Recorder::new);
+static RECORDER: LazyLock<Recorder> = LazyLock::new(|| {
+    // where it is not known, two stores do
+    Recorder::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+});
 
 thread_local! {
     static LEASE: Lease = const { Lease(OnceCell::new()) };

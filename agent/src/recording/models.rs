@@ -46,7 +46,7 @@ fn count(recorder: &Recorder, series: SeriesId) -> (u64, u64) {
 
 /// Two threads fill their logs again and again while a third reads twice.
 fn two_threads_record_while_a_third_reads(record: fn(&Recorder, &Log, u64)) {
-    let recorder = Arc::new(Recorder::new());
+    let recorder = Arc::new(Recorder::new(1));
     let series = recorder.register(&shape());
     let threads = [1, 2].map(|thread| {
         let recorder = Arc::clone(&recorder);
@@ -112,7 +112,7 @@ fn an_entry_that_is_published_before_it_is_written_is_found() {
 /// A thread ends while another begins and a third gives back what ended threads left. `last` makes the thread's last
 /// record and leaves its log.
 fn a_log_passes_from_thread_to_thread(last: fn(&Recorder, Arc<Log>, u64)) {
-    let recorder = Arc::new(Recorder::new());
+    let recorder = Arc::new(Recorder::new(1));
     let series = recorder.register(&shape());
     let slot = recorder.take_slot().unwrap();
     let threads = [1, 2].map(|thread| {
@@ -153,7 +153,7 @@ fn a_thread_that_records_after_it_left_its_log_is_found() {
 /// A counter's place goes from one counter to the next while a thread that knew the first goes on with the second.
 fn a_place_passes_from_counter_to_counter(publish: loom::sync::atomic::Ordering) {
     use loom::sync::atomic::{AtomicUsize, Ordering};
-    let recorder = Arc::new(Recorder::new());
+    let recorder = Arc::new(Recorder::new(1));
     let log = recorder.attach();
     let slot = recorder.take_slot().unwrap();
     log.add(slot, 5);
@@ -186,7 +186,7 @@ fn a_place_that_is_published_before_it_is_cleared_is_found() {
 
 /// Ids of gone series come free while threads record, into whichever store is free.
 fn an_id_passes_from_series_to_series(reclaim: fn(&Recorder)) {
-    let recorder = Arc::new(Recorder::new());
+    let recorder = Arc::new(Recorder::new(1));
     let log = recorder.attach();
     let first = recorder.register(&shape());
     record(&recorder, &log, first.entry(1_000));

@@ -176,7 +176,9 @@ mod tests {
     fn pages_that_were_given_back_come_again_as_zeros() {
         let mut arena = Arena::new();
         let pages: Vec<PageId> = (0..200).map(|_| arena.take()).collect();
-        pages.iter().for_each(|&page| assert!(arena.increment(page, 1)));
+        for &page in &pages {
+            assert!(arena.increment(page, 1));
+        }
         assert_eq!(pages.iter().map(|&page| arena.release(page)).sum::<usize>(), 200);
         let again = arena.take();
         assert_eq!(arena.read(again), [0; BUCKETS_PER_PAGE]);

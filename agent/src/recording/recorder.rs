@@ -10,7 +10,7 @@ use super::store::{Rank, Store, Tally};
 use super::sync::atomic::{AtomicUsize, Ordering};
 use super::sync::{Arc, Mutex};
 
-/// How many stores there can be: as many threads can fold at once.
+/// How many stores there can be, on however many processors.
 const STORES_MAX: usize = if cfg!(heartline_loom) { 2 } else { 8 };
 /// How often threads must have waited before another store is opened.
 const COLLISIONS_PER_STORE: usize = 16;
@@ -26,8 +26,10 @@ const PARTED_KEPT: usize = 2;
 pub(crate) struct Recorder {
     logs: Mutex<Logs>,
     stores: [CachePadded<Mutex<Store>>; STORES_MAX],
-    /// How many stores threads fold into.
+    /// How many stores threads fold into, and how many they may: more than can run at once, so that a thread that is
+    /// interrupted while it folds stops nobody.
     open: AtomicUsize,
+    open_max: usize,
     collisions: AtomicUsize,
     directory: Mutex<Directory>,
     reading: Mutex<Reader>,
@@ -74,7 +76,8 @@ type Guard<'a, T> = loom::sync::MutexGuard<'a, T>;
 type Guard<'a, T> = parking_lot::MutexGuard<'a, T>;
 
 impl Recorder {
-    pub(crate) fn new() -> Self {
+    /// A recorder for a machine that runs so many threads at once.
+    pub(crate) fn new(parallelism: usize) -> Self {
         let rank = |index| if index == 0 { Rank::First } else { Rank::Further };
         let logs = Logs {
             all: Vec::new(),
@@ -86,6 +89,7 @@ impl Recorder {
             logs: Mutex::new(logs),
             stores: std::array::from_fn(|index| CachePadded::new(Mutex::new(Store::new(rank(index))))),
             open: AtomicUsize::new(1),
+            open_max: (parallelism + 1).min(STORES_MAX),
             collisions: AtomicUsize::new(0),
             directory: Mutex::new(Directory { shapes: vec![None], ..Directory::default() }),
             reading: Mutex::new(Reader::default()),
@@ -115,22 +119,24 @@ impl Recorder {
             return;
         }
         let collisions = self.collisions.fetch_add(1, Ordering::Relaxed) + 1;
-        if collisions.is_multiple_of(COLLISIONS_PER_STORE) && open < STORES_MAX {
+        if collisions.is_multiple_of(COLLISIONS_PER_STORE) && open < self.open_max {
             // where another thread opens one at the same moment, one more is enough
             let _ = self.open.compare_exchange(open, open + 1, Ordering::Relaxed, Ordering::Relaxed);
         }
-        if !log.make_room(|entries| self.fold_if_free(log, STORES_MAX, entries)) {
-            log.make_room_waiting(|entries| self.fold(self.stores[log.home() % STORES_MAX].lock(), entries));
+        if !log.make_room(|entries| self.fold_if_free(log, self.open_max, entries)) {
+            log.make_room_waiting(|entries| self.fold(self.stores[log.home() % open].lock(), entries));
         }
     }
 
     /// Folds into the log's own store or one of the first `stores` that is free now. Threads that collide thus move apart
-    /// and stay so.
+    /// and stay so, as far as stores are open.
     fn fold_if_free(&self, log: &Log, stores: usize, entries: &[u64]) -> bool {
         let home = log.home();
         for index in (home..home + stores).map(|index| index % stores) {
             if let Some(store) = self.stores[index].try_lock() {
-                log.set_home(index);
+                if index < self.open.load(Ordering::Relaxed) {
+                    log.set_home(index);
+                }
                 self.fold(store, entries);
                 return true;
             }

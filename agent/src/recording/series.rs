@@ -58,6 +58,11 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// The shape of a series that no registry owns and no budget bounds: the agent's own, one of a kind.
+    pub(crate) fn unbounded(grid: Arc<Grid>) -> Arc<Self> {
+        Arc::new(Self { grid, budget: Arc::new(Budget::new(usize::MAX)) })
+    }
+
     /// Bytes that a series needs however short memory is: pages for all groups, and as many to carry into.
     pub(crate) fn reserved_bytes(&self) -> usize {
         2 * self.grid.groups().div_ceil(BUCKETS_PER_PAGE) * PAGE_BYTES
