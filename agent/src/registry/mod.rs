@@ -287,20 +287,15 @@ mod tests {
     fn a_thousand_series_that_eight_threads_record_into_take_two_and_a_half_kilobytes_each() {
         let registry = Registry::new(100_000, 32 << 20);
         let handles: Vec<_> = (0..1_000).map(|name| registry.histogram("wait", user(name), Room::Reserved)).collect();
-        std::thread::scope(|threads| {
-            for thread in 0..8_u32 {
-                let handles = &handles;
-                threads.spawn(move || {
-                    for (i, histogram) in (0_u32..).zip(handles.iter().cycle().take(300_000)) {
-                        // two decades around 10 ms, close together in the middle
-                        let uniform =
-                            |salt: u32| f64::from((i ^ thread << 20).wrapping_mul(salt) >> 8) / f64::from(1 << 24);
-                        let normal = (uniform(0x9e37_79b1) + uniform(0x85eb_ca77) + uniform(0xc2b2_ae3d) - 1.5) / 1.5;
-                        histogram.record(std::time::Duration::from_secs_f64(0.01 * 10_f64.powf(normal)));
-                    }
-                });
+        let record = |thread: u32| {
+            for (i, histogram) in (0_u32..).zip(handles.iter().cycle().take(300_000)) {
+                // two decades around 10 ms, close together in the middle
+                let uniform = |salt: u32| f64::from((i ^ thread << 20).wrapping_mul(salt) >> 8) / f64::from(1 << 24);
+                let normal = (uniform(0x9e37_79b1) + uniform(0x85eb_ca77) + uniform(0xc2b2_ae3d) - 1.5) / 1.5;
+                histogram.record(std::time::Duration::from_secs_f64(0.01 * 10_f64.powf(normal)));
             }
-        });
+        };
+        std::thread::scope(|threads| (0..8).for_each(|thread| drop(threads.spawn(move || record(thread)))));
         // calm again: stores that were opened while the threads collided are given up after ten rounds
         (0..12).for_each(|_| recorder().read().maintain());
         let bytes = registry.bytes() / 1_000;
