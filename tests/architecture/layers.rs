@@ -28,6 +28,7 @@ pub(crate) const CRATES: &[CrateLayers] = &[
         folder: "agent/src/",
         order: &[
             &["clock", "config", "error", "jemalloc"],
+            &["recording"],
             &["instruments"],
             // the value that readers get; the layers above fill it
             &["snapshot"],
