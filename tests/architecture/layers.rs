@@ -19,6 +19,7 @@ pub(crate) const CRATES: &[CrateLayers] = &[
         order: &[
             &["time", "label", "catalog", "buckets", "error"],
             &["histogram"],
+            &["exponential"],
             &["snapshot"],
             &["frame"],
             &["alerts"],
