@@ -21,7 +21,7 @@ use crate::catalog;
 use crate::error::Error;
 
 /// `2^(j/32)` for `j` in `0..32`, in units of `2^-63`, rounded down.
-const ROOTS: [u64; 32] = [
+pub(crate) const ROOTS: [u64; 32] = [
     0x8000_0000_0000_0000,
     0x82cd_8698_ac2b_a1d7,
     0x85aa_c367_cc48_7b14,
@@ -243,7 +243,10 @@ impl Grid {
     ///
     /// A threshold is exact in every export only where this is `Some`.
     pub fn boundary(&self, bound: f64) -> Option<usize> {
-        self.bounds().binary_search(&self.resolution(bound)?).ok()
+        let nearest = self.resolution(bound)?;
+        // half a row or half a nanosecond is no boundary because one is near; a decimal fraction as a float is
+        let is_exact = (bound * self.kind.per_unit() as f64 - nearest as f64).abs() <= nearest as f64 * 1e-9;
+        self.bounds().binary_search(&nearest).ok().filter(|_| is_exact)
     }
 
     /// `value`, in the unit of the metric, as an integer of the grid's resolution; `None` when negative or not finite.
@@ -399,6 +402,13 @@ mod tests {
     fn a_grid_refuses_more_boundaries_than_a_series_has_room_for() {
         let extra: Vec<u64> = (0..400).map(|i| 2_000 + i * 7_919_000).collect();
         assert!(Grid::with_bounds(GridKind::Duration, &extra).unwrap_err().to_string().contains("about 100"));
+    }
+
+    #[test]
+    fn what_is_only_near_a_boundary_is_none() {
+        let (duration, count) = (Grid::of(GridKind::Duration), Grid::of(GridKind::Count));
+        assert_eq!((count.boundary(0.5), count.boundary(1.4), duration.boundary(0.000_001_000_4)), (None, None, None));
+        assert!(count.boundary(0.0).is_some() && count.boundary(1.0).is_some() && duration.boundary(0.3).is_some());
     }
 
     #[test]
