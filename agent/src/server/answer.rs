@@ -11,9 +11,10 @@ use http::header::{
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::json;
+
+use super::payload::{Answer, Payload};
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -60,11 +61,11 @@ pub(super) struct Asked<'a> {
 
 impl Asked<'_> {
     /// A document that changes all the time.
-    pub(super) fn document(self, status: StatusCode, content_type: &'static str, body: &Body) -> Response<Full<Bytes>> {
+    pub(super) fn document(self, status: StatusCode, content_type: &'static str, body: &Body) -> Answer {
         let gzip = if accepts_gzip(self.headers) { body.gzip() } else { None };
         let bytes = gzip.unwrap_or(&body.plain).clone();
         let length = bytes.len();
-        let mut response = Response::new(Full::new(if self.method == Method::HEAD { Bytes::new() } else { bytes }));
+        let mut response = Response::new(Payload::from(if self.method == Method::HEAD { Bytes::new() } else { bytes }));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -79,12 +80,12 @@ impl Asked<'_> {
     }
 
     /// A document that seldom changes: 304 when the client has it already.
-    pub(super) fn tagged_document(self, content_type: &'static str, body: &Body) -> Response<Full<Bytes>> {
+    pub(super) fn tagged_document(self, content_type: &'static str, body: &Body) -> Answer {
         let tag = body.tag();
         let known = self.headers.get(IF_NONE_MATCH).and_then(|known| known.to_str().ok());
         let unchanged = known.is_some_and(|known| known.split(',').any(|known| known.trim() == tag));
         let mut response = if unchanged {
-            let mut response = Response::new(Full::default());
+            let mut response = Response::new(Payload::default());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
@@ -98,27 +99,27 @@ impl Asked<'_> {
     }
 
     /// An error, as RFC 9457 writes it.
-    pub(super) fn problem(self, status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
+    pub(super) fn problem(self, status: StatusCode, detail: &str) -> Answer {
         let title = status.canonical_reason().unwrap_or("Error");
         let document = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
         self.document(status, "application/problem+json", &Body::new(document.to_string()))
     }
 
     /// 405 with the methods that are allowed.
-    pub(super) fn wrong_method(self, allowed: &'static str) -> Response<Full<Bytes>> {
+    pub(super) fn wrong_method(self, allowed: &'static str) -> Answer {
         let detail = format!("{} is not supported here; use one of: {allowed}", self.method);
         with_header(self.problem(StatusCode::METHOD_NOT_ALLOWED, &detail), ALLOW, allowed)
     }
 
     /// 401 with the scheme that is expected.
-    pub(super) fn unauthorized(self) -> Response<Full<Bytes>> {
+    pub(super) fn unauthorized(self) -> Answer {
         let detail = "this document needs the read token: send `Authorization: Bearer TOKEN`";
         let problem = self.problem(StatusCode::UNAUTHORIZED, detail);
         with_header(problem, WWW_AUTHENTICATE, "Bearer realm=\"heartline\"")
     }
 }
 
-fn with_header(mut response: Response<Full<Bytes>>, name: HeaderName, value: &'static str) -> Response<Full<Bytes>> {
+fn with_header(mut response: Answer, name: HeaderName, value: &'static str) -> Answer {
     response.headers_mut().insert(name, HeaderValue::from_static(value));
     response
 }
@@ -149,7 +150,7 @@ mod tests {
         pairs.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect()
     }
 
-    fn body_of(response: Response<Full<Bytes>>) -> Bytes {
+    fn body_of(response: Answer) -> Bytes {
         let collected = futures_util::FutureExt::now_or_never(response.into_body().collect());
         collected.unwrap().unwrap().to_bytes()
     }

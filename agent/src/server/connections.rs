@@ -50,14 +50,18 @@ enum Phase {
 
 /// A place among the connected clients; leaving it gives it back.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Place(Seat);
+
+/// One client among the others, as the answer that goes to it sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Seat {
     connections: Connections,
     client: Arc<Client>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.connections.0.lock().retain(|client| !Arc::ptr_eq(client, &self.client));
+        self.0.connections.0.lock().retain(|client| !Arc::ptr_eq(client, &self.0.client));
     }
 }
 
@@ -71,7 +75,7 @@ impl Connections {
             end_oldest(&mut clients, |_| true);
         }
         clients.push(Arc::clone(&client));
-        Place { connections: self.clone(), client }
+        Place(Seat { connections: self.clone(), client })
     }
 
     /// Ends the clients whose answer has been waiting longer than `deadline`.
@@ -104,11 +108,23 @@ fn end_oldest(clients: &mut Vec<Arc<Client>>, counts: impl Fn(&Arc<Client>) -> b
 impl Place {
     /// Completes when the client must go.
     pub(super) async fn ended(&self) {
-        self.client.end.notified().await;
+        self.0.client.end.notified().await;
     }
 
-    /// The request is complete and an answer of `bytes` goes out from now. Answers that slow readers leave unfetched
-    /// make room for it.
+    /// What answers report their progress to.
+    pub(super) fn seat(&self) -> &Seat {
+        &self.0
+    }
+
+    /// Wraps the client's socket so that the end of an answer is seen.
+    pub(super) fn watch(&self, stream: TcpStream) -> Watched {
+        Watched { io: TokioIo::new(stream), client: Arc::clone(&self.0.client) }
+    }
+}
+
+impl Seat {
+    /// The request is complete and an answer of `bytes`, or the next chunk of one, goes out from now. Answers that slow
+    /// readers leave unfetched make room for it.
     pub(super) fn answering(&self, bytes: usize, now: Duration) {
         *self.client.progress.lock() = Progress { phase: Phase::Answer { bytes, begun: false }, since: now };
         let mut clients = self.connections.0.lock();
@@ -118,11 +134,6 @@ impl Place {
         {
             end_oldest(&mut clients, others);
         }
-    }
-
-    /// Wraps the client's socket so that the end of an answer is seen.
-    pub(super) fn watch(&self, stream: TcpStream) -> Watched {
-        Watched { io: TokioIo::new(stream), client: Arc::clone(&self.client) }
     }
 }
 
@@ -212,7 +223,7 @@ mod tests {
     fn the_client_without_progress_for_longest_makes_room() {
         let connections = Connections::default();
         let places: Vec<Place> = (0..CONNECTIONS_MAX as u64).map(|at| connections.admit(seconds(at))).collect();
-        places[0].answering(10, seconds(100));
+        places[0].seat().answering(10, seconds(100));
         let newest = connections.admit(seconds(101));
         assert_eq!(connections.len(), CONNECTIONS_MAX);
         let ended: Vec<usize> = (0..places.len()).filter(|&at| has_ended(&places[at])).collect();
@@ -232,7 +243,7 @@ mod tests {
     fn an_answer_that_nobody_fetches_ends_at_its_deadline() {
         let connections = Connections::default();
         let (idle, slow) = (connections.admit(seconds(0)), connections.admit(seconds(0)));
-        slow.answering(10, seconds(5));
+        slow.seat().answering(10, seconds(5));
         connections.end_overdue(seconds(15), seconds(10));
         assert!(!has_ended(&slow), "exactly at the deadline");
         connections.end_overdue(seconds(16), seconds(10));
@@ -244,12 +255,12 @@ mod tests {
         let connections = Connections::default();
         let places: Vec<Place> = (0..5).map(|_| connections.admit(seconds(0))).collect();
         for (at, place) in places.iter().enumerate() {
-            place.answering(UNFETCHED_BYTES_MAX / 3, seconds(at as u64));
+            place.seat().answering(UNFETCHED_BYTES_MAX / 3, seconds(at as u64));
         }
         let ended: Vec<bool> = places.iter().map(has_ended).collect();
         assert_eq!(ended, [true, true, false, false, false]);
         let large = connections.admit(seconds(9));
-        large.answering(UNFETCHED_BYTES_MAX * 2, seconds(9));
+        large.seat().answering(UNFETCHED_BYTES_MAX * 2, seconds(9));
         assert!(!has_ended(&large), "the answer that is written now is always allowed");
     }
 }

@@ -6,11 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::Request;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::Source;
 use super::connections::{Connections, Place};
 use super::fresh::Fresh;
+use super::payload::Answer;
 use super::router::Router;
 use super::token::Token;
 use crate::clock::Tick;
@@ -197,10 +197,12 @@ async fn serve_client(stream: TcpStream, place: Place, router: Arc<Router>, head
     let io = place.watch(stream);
     let answer = service_fn(|request: Request<Incoming>| {
         let now = Tick::now().mono;
-        let response = router.answer(&request, now);
+        let mut response = router.answer(&request, now);
         let bytes = response.body().size_hint().exact().unwrap_or(0);
-        place.answering(usize::try_from(bytes).unwrap_or(usize::MAX), now);
-        async move { Ok::<Response<Full<Bytes>>, Infallible>(response) }
+        place.seat().answering(usize::try_from(bytes).unwrap_or(usize::MAX), now);
+        let seat = place.seat().clone();
+        response.body_mut().report_to(move |bytes| seat.answering(bytes, Tick::now().mono));
+        async move { Ok::<Answer, Infallible>(response) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -2,7 +2,7 @@
 //! thread, is closed by default, and survives slow and hostile clients. It knows documents, not how they are collected.
 //!
 //! A request goes through `listener` (the port), `connections` (how many, how slow), `router` (which document),
-//! `access` (who may), `documents` and `answer` (the bytes).
+//! `access` (who may), `documents`, `answer` and `payload` (the bytes).
 
 mod access;
 mod answer;
@@ -10,6 +10,7 @@ mod connections;
 mod documents;
 mod fresh;
 mod listener;
+mod payload;
 mod router;
 mod token;
 

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::header::ACCEPT;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Bytes;
+use http::{Method, Request, StatusCode};
 use serde_json::Value;
 
 use super::access::{self, Refusal};
 use super::answer::{Asked, Body, JSON, TEXT};
 use super::documents::{self, Probe};
 use super::fresh::Fresh;
+use super::payload::Answer;
 use super::token::Token;
 use crate::exporters::prometheus::{self, Selection};
 use crate::signals::Overall;
@@ -60,7 +59,7 @@ impl Route {
 
 impl Router {
     /// The answer to a request that arrived at `now` on the boot-time clock. Its body is not read.
-    pub(super) fn answer<B>(&self, request: &Request<B>, now: Duration) -> Response<Full<Bytes>> {
+    pub(super) fn answer<B>(&self, request: &Request<B>, now: Duration) -> Answer {
         let asked = Asked { method: request.method(), headers: request.headers() };
         if let Err(refusal) = access::check_caller(request.uri(), request.headers(), self.on_loopback) {
             return asked.problem(StatusCode::FORBIDDEN, &refused(&refusal));
@@ -83,7 +82,7 @@ impl Router {
         self.read_token.as_ref().is_none_or(|token| access::bears(request.headers(), token))
     }
 
-    fn document<B>(&self, route: Route, request: &Request<B>, now: Duration) -> Response<Full<Bytes>> {
+    fn document<B>(&self, route: Route, request: &Request<B>, now: Duration) -> Answer {
         let asked = Asked { method: request.method(), headers: request.headers() };
         let query = request.uri().query().unwrap_or_default();
         let rendered = self.fresh.at(now);
@@ -113,7 +112,7 @@ impl Router {
         }
     }
 
-    fn health<B>(&self, request: &Request<B>, now: Duration) -> Response<Full<Bytes>> {
+    fn health<B>(&self, request: &Request<B>, now: Duration) -> Answer {
         let asked = Asked { method: request.method(), headers: request.headers() };
         let overall = self.fresh.source().overall();
         let status = if overall == Overall::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
