@@ -22,7 +22,6 @@ pub(super) enum Payload {
     /// All of it is there.
     Whole(Full<Bytes>),
     /// It is made while it is sent.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no document is streamed yet"))]
     Stream { chunks: Chunks, report: Option<Report> },
 }
 
