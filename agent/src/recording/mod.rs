@@ -25,7 +25,7 @@ mod pages;
 mod recorder;
 mod series;
 mod store;
-mod sync;
+pub(crate) mod sync;
 
 pub(crate) use budget::Budget;
 pub(crate) use lease::{add, record, recorder};

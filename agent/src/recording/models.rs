@@ -1,5 +1,5 @@
 //! The lock-free parts under every schedule that loom finds, each beside a fault planted in it that loom must find too.
-//! Run with `RUSTFLAGS="--cfg heartline_loom" cargo test -p heartline --lib models --release`.
+//! `./test loom` runs them, built in the package `heartline-models`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -73,14 +73,14 @@ fn a_record_that_is_thrown_away_when_the_block_is_full_is_found() {
     finds(2, move || two_threads_record_while_a_third_reads(careless));
 }
 
-/// A thread records while another drains its log; afterwards both together have everything.
-fn owner_and_reader_share_a_log(push: fn(&Log, u64) -> bool) {
+/// A thread records while two others drain its log; afterwards all together have everything.
+fn owner_and_readers_share_a_log(push: fn(&Log, u64) -> bool) {
     let log = Arc::new(Log::new());
     let folded = Arc::new(loom::sync::Mutex::new(Vec::new()));
-    let reader = {
+    let readers = [(); 2].map(|()| {
         let (log, folded) = (Arc::clone(&log), Arc::clone(&folded));
         thread::spawn(move || log.drain(|entries| folded.lock().unwrap().extend_from_slice(entries)))
-    };
+    });
     for entry in 1..=5 {
         while !push(&log, entry) {
             let fold = |entries: &[u64]| {
@@ -92,7 +92,7 @@ fn owner_and_reader_share_a_log(push: fn(&Log, u64) -> bool) {
             }
         }
     }
-    reader.join().unwrap();
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
     log.drain(|entries| folded.lock().unwrap().extend_from_slice(entries));
     let mut all = folded.lock().unwrap().clone();
     all.sort_unstable();
@@ -100,13 +100,13 @@ fn owner_and_reader_share_a_log(push: fn(&Log, u64) -> bool) {
 }
 
 #[test]
-fn owner_and_reader_take_each_entry_once() {
-    explore(3, || owner_and_reader_share_a_log(Log::push));
+fn owner_and_readers_take_each_entry_once() {
+    explore(3, || owner_and_readers_share_a_log(Log::push));
 }
 
 #[test]
 fn an_entry_that_is_published_before_it_is_written_is_found() {
-    finds(3, || owner_and_reader_share_a_log(Log::push_with_planted_fault));
+    finds(3, || owner_and_readers_share_a_log(Log::push_with_planted_fault));
 }
 
 /// A thread ends while another begins and a third gives back what ended threads left. `last` makes the thread's last
@@ -166,11 +166,19 @@ fn a_place_passes_from_counter_to_counter(publish: loom::sync::atomic::Ordering)
             place.store(slot + 1, publish);
         })
     };
+    let reader = {
+        let (recorder, place) = (Arc::clone(&recorder), Arc::clone(&place));
+        thread::spawn(move || {
+            let known = place.load(Ordering::Acquire);
+            assert!(known == 0 || recorder.slot_sum(known - 1) <= 1, "what the first counter had counted is seen");
+        })
+    };
     let known = place.load(Ordering::Acquire);
     if known > 0 {
         log.add(known - 1, 1);
     }
     next.join().unwrap();
+    reader.join().unwrap();
     assert_eq!(recorder.slot_sum(slot), u64::from(known > 0));
 }
 
@@ -195,12 +203,24 @@ fn an_id_passes_from_series_to_series(reclaim: fn(&Recorder)) {
         let recorder = Arc::clone(&recorder);
         thread::spawn(move || reclaim(&recorder))
     };
+    let beside = {
+        let recorder = Arc::clone(&recorder);
+        thread::spawn(move || {
+            let log = recorder.attach();
+            let series = recorder.register(&shape());
+            record(&recorder, &log, series.entry(5_000));
+            recorder.part(log);
+            series
+        })
+    };
     let second = recorder.register(&shape());
     record(&recorder, &log, second.entry(2_000));
     other.join().unwrap();
     let third = recorder.register(&shape());
     record(&recorder, &log, third.entry(3_000));
-    assert_eq!((count(&recorder, second), count(&recorder, third)), ((1, 2_000), (1, 3_000)));
+    let fourth = beside.join().unwrap();
+    let counts = [second, third, fourth].map(|series| count(&recorder, series));
+    assert_eq!(counts, [(1, 2_000), (1, 3_000), (1, 5_000)]);
 }
 
 #[test]
@@ -211,4 +231,58 @@ fn a_series_starts_empty_with_an_id_that_another_had() {
 #[test]
 fn an_id_that_is_free_before_its_entries_are_drained_is_found() {
     finds(2, || an_id_passes_from_series_to_series(Recorder::reclaim_with_planted_fault));
+}
+
+/// Two threads fold into two stores while a third empties the second into the first and reads.
+fn stores_are_emptied_while_threads_fold(budget: usize, empty: fn(&Recorder, SeriesId)) {
+    let recorder = Arc::new(Recorder::new(1));
+    recorder.open_all();
+    let grid = Grid::of(GridKind::Duration);
+    let shape = std::sync::Arc::new(Shape { grid, budget: std::sync::Arc::new(Budget::new(budget)) });
+    let series = recorder.register(&shape);
+    // the third record folds the two before it into the store that will be emptied, so that there is something in it
+    let log = recorder.attach();
+    log.set_home(1);
+    (0..3).for_each(|_| record(&recorder, &log, series.entry(1_000)));
+    recorder.part(log);
+    let threads = [0, 1].map(|home| {
+        let recorder = Arc::clone(&recorder);
+        thread::spawn(move || {
+            let log = recorder.attach();
+            log.set_home(home);
+            (0..3).for_each(|_| record(&recorder, &log, series.entry(1_000)));
+            recorder.part(log);
+        })
+    });
+    empty(&recorder, series);
+    let (first, second) = (count(&recorder, series), count(&recorder, series));
+    assert!(first.0 <= second.0 && first.1 <= second.1, "{first:?} then {second:?}");
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(count(&recorder, series), (9, 9_000));
+    empty(&recorder, series);
+    assert_eq!(count(&recorder, series), (9, 9_000));
+}
+
+/// Once is quiet enough in a model: two rounds empty what can be emptied.
+fn maintain_twice(recorder: &Recorder, _: SeriesId) {
+    (0..2).for_each(|_| recorder.read().maintain());
+}
+
+#[test]
+fn values_stay_the_same_while_stores_are_emptied() {
+    explore(2, || stores_are_emptied_while_threads_fold(1 << 20, maintain_twice));
+}
+
+#[test]
+fn values_stay_the_same_when_memory_is_short_and_a_store_refuses() {
+    explore(2, || stores_are_emptied_while_threads_fold(0, maintain_twice));
+}
+
+#[test]
+fn a_store_that_is_cleared_after_others_folded_into_it_is_found() {
+    finds(2, || {
+        stores_are_emptied_while_threads_fold(1 << 20, |recorder, series| {
+            recorder.read().empty_with_planted_fault(series);
+        });
+    });
 }

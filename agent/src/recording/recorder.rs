@@ -13,13 +13,13 @@ use super::sync::{Arc, Mutex};
 /// How many stores there can be, on however many processors.
 const STORES_MAX: usize = if cfg!(heartline_loom) { 2 } else { 8 };
 /// How often threads must have waited before another store is opened.
-const COLLISIONS_PER_STORE: usize = 16;
+const COLLISIONS_PER_STORE: usize = if cfg!(heartline_loom) { 1 } else { 16 };
 /// Maintenance rounds without a collision after which further stores are emptied into the first.
-const QUIET_ROUNDS: usize = 10;
+const QUIET_ROUNDS: usize = if cfg!(heartline_loom) { 1 } else { 10 };
 /// Series whose handles are gone, before their ids are made free without waiting for maintenance.
 const RETIRED_MAX: usize = 1_024;
 /// Logs of ended threads that are kept for new threads.
-const PARTED_KEPT: usize = 2;
+const PARTED_KEPT: usize = if cfg!(heartline_loom) { 0 } else { 2 };
 
 /// Logs, stores and the directory of series.
 #[derive(Debug)]
@@ -197,6 +197,12 @@ impl Recorder {
         directory.free.extend(retired);
     }
 
+    /// As many stores as there may be, as if threads had collided often.
+    #[cfg(all(test, heartline_loom))]
+    pub(super) fn open_all(&self) {
+        self.open.store(self.open_max, Ordering::Relaxed);
+    }
+
     fn shape(&self, series: SeriesId) -> Option<SharedArc<Shape>> {
         self.directory.lock().shapes.get(series.index()).cloned().flatten()
     }
@@ -346,6 +352,18 @@ impl Reading<'_> {
         let mut store = further.lock();
         if store.is_empty() {
             *store = Store::new(Rank::Further);
+        }
+    }
+
+    /// The fault that the model of stores must find: what is folded between reading a series and clearing it is lost.
+    #[cfg(all(test, heartline_loom))]
+    pub(super) fn empty_with_planted_fault(&mut self, series: SeriesId) {
+        for further in &self.recorder.stores[1..] {
+            let tally = &mut self.reader.tally;
+            tally.clear();
+            let Some(shape) = further.lock().read(series, tally).cloned() else { continue };
+            further.lock().clear(series);
+            self.recorder.stores[0].lock().add_tally(series, tally, &shape);
         }
     }
 }

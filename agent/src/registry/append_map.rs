@@ -2,10 +2,11 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::quality::RandomState;
+
+use crate::recording::sync::OnceLock;
+use crate::recording::sync::atomic::{AtomicUsize, Ordering};
 
 /// Keys and values that stay until the map is dropped.
 ///
@@ -71,6 +72,25 @@ impl<K: Hash + Eq, V> AppendMap<K, V> {
         }
     }
 
+    /// The fault that the model of this map must find: a place that another thread took meanwhile is passed over, whatever
+    /// its key.
+    #[cfg(all(test, heartline_loom))]
+    pub(crate) fn insert_with_planted_fault(&self, key: K, value: V) -> &V {
+        let mut link = self.bucket(&key);
+        while let Some(node) = link.get() {
+            if node.key == key {
+                return &node.value;
+            }
+            link = &node.next;
+        }
+        let mut fresh = Box::new(Node { key, value, next: OnceLock::new() });
+        while let Err(refused) = link.set(fresh) {
+            fresh = refused;
+            link = &link.get().expect("set refused, so another thread has set it").next;
+        }
+        &link.get().expect("set above").value
+    }
+
     /// All keys and values, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.buckets.iter().flat_map(|bucket| {
@@ -105,7 +125,7 @@ impl<K: Hash + Eq, V> AppendMap<K, V> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(heartline_loom)))]
 mod tests {
     use super::*;
 

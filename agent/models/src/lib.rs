@@ -1,0 +1,16 @@
+//! The recording layer and the registry's map as the agent has them, file by file, under loom: compiled apart from the
+//! agent, because what it uses beside them need not be built for that. Models that need what is private in a layer stand
+//! in that layer.
+//!
+//! Empty unless built with `--cfg heartline_loom`: `./test loom` does so.
+#![cfg(heartline_loom)]
+#![expect(dead_code, unused_imports, reason = "what is not modelled is used by the rest of the agent")]
+
+#[path = "../../src/registry/append_map.rs"]
+mod append_map;
+#[cfg(test)]
+mod exploring;
+#[path = "../../src/recording/mod.rs"]
+mod recording;
+#[cfg(test)]
+mod registration;
