@@ -9,6 +9,7 @@ pub mod buckets;
 pub mod catalog;
 pub mod error;
 pub mod exponential;
+pub mod frame;
 pub mod histogram;
 pub mod label;
 pub mod snapshot;
