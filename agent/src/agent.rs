@@ -201,6 +201,12 @@ impl Agent {
         self.core().health.overall(Tick::now()) != Overall::Unhealthy
     }
 
+    /// Windowed views (summary, dashboard, queries and the like) begin anew: they count nothing from before this call. What
+    /// counts since the start, `/metrics` above all, goes on, and so does the history.
+    pub fn reset_views(&self) {
+        self.core().reset_views();
+    }
+
     /// Figures of the heap and the leak verdict.
     pub fn heap(&self) -> HeapReport {
         HeapReport::of(&self.snapshot())

@@ -11,6 +11,10 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
 pub const DEFAULT_SERIES_LIMIT: usize = 2_000;
 /// Bytes the agent may keep for series, history and everything else.
 pub const DEFAULT_MEMORY_BUDGET: usize = 32 << 20;
+/// Bytes the flight recorder may keep of the memory budget, unless that is small.
+pub const DEFAULT_HISTORY_BYTES: usize = 8 << 20;
+/// How often a summary is logged.
+pub const DEFAULT_SUMMARY_INTERVAL: Duration = Duration::from_mins(15);
 /// Bytes of a label value; a longer one is cut and ends in `…`.
 pub const LABEL_VALUE_BYTES_MAX: usize = 256;
 /// A query that takes longer is counted as slow.
@@ -54,6 +58,8 @@ pub(crate) struct Config {
     pub(crate) series_limit: usize,
     pub(crate) memory_budget: usize,
     pub(crate) memory_limit: Option<u64>,
+    pub(crate) history_bytes: Option<usize>,
+    pub(crate) summary_interval: Duration,
     pub(crate) slow_query: Duration,
     pub(crate) returned_rows: bool,
     pub(crate) leak_patience: Duration,
@@ -72,6 +78,8 @@ impl Config {
             series_limit: DEFAULT_SERIES_LIMIT,
             memory_budget: DEFAULT_MEMORY_BUDGET,
             memory_limit: None,
+            history_bytes: None,
+            summary_interval: DEFAULT_SUMMARY_INTERVAL,
             slow_query: DEFAULT_SLOW_QUERY,
             returned_rows: false,
             leak_patience: DEFAULT_LEAK_PATIENCE,
@@ -95,6 +103,10 @@ impl Config {
         if self.memory_budget < 1 << 20 {
             return refuse("memory_budget", &self.memory_budget.to_string(), "at least 1 MiB; the default is 32 MiB");
         }
+        if self.history_bytes() > self.memory_budget / 2 {
+            let reason = format!("at most half of memory_budget, which is {} bytes", self.memory_budget);
+            return refuse("history_bytes", &self.history_bytes().to_string(), &reason);
+        }
         for (setting, token) in [("read_token", &self.read_token), ("admin_token", &self.admin_token)] {
             if token.as_ref().is_some_and(|token| token.expose().len() < TOKEN_BYTES_MIN) {
                 let reason = "shorter than 32 bytes; make one with `openssl rand -hex 32`";
@@ -102,6 +114,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Bytes of the memory budget that the flight recorder may keep: what was asked for, else the default or a quarter of
+    /// the budget, whichever is less.
+    pub(crate) fn history_bytes(&self) -> usize {
+        self.history_bytes.unwrap_or_else(|| DEFAULT_HISTORY_BYTES.min(self.memory_budget / 4))
     }
 
     /// Where to listen; `None` when the service wants no listener.
@@ -140,6 +158,17 @@ mod tests {
     #[test]
     fn a_service_without_a_name_is_refused_with_an_example() {
         assert!(Config::new(" ".to_owned()).validate().unwrap_err().to_string().contains("such as"));
+    }
+
+    #[test]
+    fn the_flight_recorder_takes_a_quarter_of_a_small_budget_and_never_more_than_half() {
+        let mut config = Config::new("shop".to_owned());
+        assert_eq!(config.history_bytes(), DEFAULT_HISTORY_BYTES);
+        config.memory_budget = 4 << 20;
+        assert_eq!(config.history_bytes(), 1 << 20);
+        config.history_bytes = Some(3 << 20);
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("history_bytes") && error.contains("half of memory_budget"), "{error}");
     }
 
     #[test]

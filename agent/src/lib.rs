@@ -20,7 +20,7 @@
 //!
 //! # Layers, lowest first
 //! `clock`, `config`, `error`; `recording` (logs and stores); `instruments` (the hot path); `registry` (who owns the instruments); `signals` (what the
-//! product is about); `heap` and `process` (what is sampled); `integrations` (one file, one feature, one crate);
+//! product is about); `heap` and `process` (what is sampled); `recorder` (the newest hours); `integrations` (one file, one feature, one crate);
 //! `snapshot` (everything as one value); `exporters` and `server` (the value as bytes); `agent` (wires them).
 
 mod agent;
@@ -34,6 +34,7 @@ pub mod integrations;
 #[cfg(feature = "jemalloc")]
 pub mod jemalloc;
 mod process;
+mod recorder;
 mod recording;
 mod registry;
 mod server;
@@ -42,8 +43,8 @@ mod snapshot;
 
 pub use agent::{Agent, AgentBuilder};
 pub use config::{
-    COLLECT_INTERVAL, DEFAULT_LEAK_PATIENCE, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET, DEFAULT_SERIES_LIMIT,
-    DEFAULT_SLOW_QUERY, LABEL_VALUE_BYTES_MAX, TOKEN_BYTES_MIN,
+    COLLECT_INTERVAL, DEFAULT_HISTORY_BYTES, DEFAULT_LEAK_PATIENCE, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET,
+    DEFAULT_SERIES_LIMIT, DEFAULT_SLOW_QUERY, DEFAULT_SUMMARY_INTERVAL, LABEL_VALUE_BYTES_MAX, TOKEN_BYTES_MIN,
 };
 pub use error::Error;
 pub use heap::HeapReport;

@@ -20,6 +20,12 @@ use serde::{Deserialize, Serialize};
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {
+    /// The moment that RFC 3339 text names; `None` when it names none, or one before 1970.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let point: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(point.as_millisecond()).ok().map(Self)
+    }
+
     /// The time from `earlier` to `self`; zero when `earlier` is later, because clocks may step back.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -60,6 +66,15 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_gives_no_negative_span() {
         assert_eq!(UnixMillis(5).since(UnixMillis(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_moment_is_read_as_it_is_written() {
+        let moment = UnixMillis(1_700_000_000_123);
+        assert_eq!(UnixMillis::from_rfc3339(&moment.to_string()), Some(moment));
+        for wrong in ["", "today", "1969-12-31T23:59:59Z", "2023-02-30T00:00:00Z"] {
+            assert_eq!(UnixMillis::from_rfc3339(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -77,6 +77,22 @@ impl AgentBuilder {
         self
     }
 
+    /// Bytes of [`memory_budget`](Self::memory_budget) that the flight recorder may keep: seconds for minutes, ten seconds
+    /// for hours, minutes for a day, as far as the bytes reach. Default
+    /// [`DEFAULT_HISTORY_BYTES`](crate::DEFAULT_HISTORY_BYTES), or a quarter of a smaller budget; at most half of it. With 0
+    /// there is no history, and views over a window answer that there is none.
+    pub fn history_bytes(mut self, bytes: usize) -> Self {
+        self.0.history_bytes = Some(bytes);
+        self
+    }
+
+    /// How often a summary of that time is logged, as one event of the target `heartline::summary`. Default
+    /// [`DEFAULT_SUMMARY_INTERVAL`](crate::DEFAULT_SUMMARY_INTERVAL); zero logs none. It needs the flight recorder.
+    pub fn summary_interval(mut self, interval: Duration) -> Self {
+        self.0.summary_interval = interval;
+        self
+    }
+
     /// Bytes of memory this service may use. Default: the limit of its cgroup, else the machine's memory.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.0.memory_limit = Some(bytes);

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::named::NamedHandles;
 use crate::clock::thread_cpu_time;
 use crate::config::Config;
+use crate::recorder::FlightRecorder;
 use crate::registry::Registry;
 use crate::server::{Deadlines, Options, Source, Token};
 use crate::signals::{HealthChecks, Overall};
@@ -29,6 +30,7 @@ pub(crate) struct Core {
     stages: [Mutex<Vec<Box<dyn Collector>>>; 3],
     collected: Mutex<Arc<Families>>,
     heap_callbacks: Mutex<Vec<HeapCallback>>,
+    recorder: Option<FlightRecorder>,
     started: Tick,
     seq: AtomicU64,
 }
@@ -43,7 +45,8 @@ pub(crate) enum Stage {
 
 impl Core {
     pub(crate) fn new(config: Config, started: Tick) -> Self {
-        let registry = Arc::new(Registry::new(config.series_limit, config.memory_budget));
+        let history = config.history_bytes();
+        let registry = Arc::new(Registry::new(config.series_limit, config.memory_budget - history));
         Self {
             registry,
             config,
@@ -52,6 +55,7 @@ impl Core {
             stages: Default::default(),
             collected: Mutex::default(),
             heap_callbacks: Mutex::default(),
+            recorder: (history > 0).then(|| FlightRecorder::new(history)),
             started,
             seq: AtomicU64::new(0),
         }
@@ -80,7 +84,8 @@ impl Core {
             *list = collectors;
         }
         crate::recording::recorder().read().maintain();
-        families.integer("heartline.agent.memory", Labels::empty(), self.registry.bytes() as u64);
+        let history = self.recorder.as_ref().map_or(0, FlightRecorder::bytes);
+        families.integer("heartline.agent.memory", Labels::empty(), (self.registry.bytes() + history) as u64);
         families.number("heartline.agent.cpu.time", Labels::empty(), thread_cpu_time().as_secs_f64());
         let leak = |families: &Families| families.heap.as_ref().map_or(Leak::None, |heap| heap.leak);
         let (before, after) = {
@@ -93,6 +98,26 @@ impl Core {
         if before != after && (before == Leak::Suspected || after == Leak::Suspected) {
             self.tell_heap_callbacks(now);
         }
+    }
+
+    /// Adds what was counted since the last time to the flight recorder. Only the agent's thread calls this.
+    pub(crate) fn record(&self, now: Tick) {
+        if let Some(recorder) = &self.recorder {
+            recorder.record(&self.assemble(now, self.seq.load(Ordering::Relaxed)));
+        }
+    }
+
+    /// Logs the figures of the time since the last summary.
+    pub(crate) fn log_summary(&self, now: Tick) {
+        if let Some(recorder) = &self.recorder {
+            let snapshot = self.assemble(now, self.seq.load(Ordering::Relaxed));
+            crate::server::log_summary(&snapshot, recorder, self.config.summary_interval);
+        }
+    }
+
+    /// Windowed views begin anew.
+    pub(crate) fn reset_views(&self) {
+        self.recorder.iter().for_each(FlightRecorder::reset_views);
     }
 
     fn tell_heap_callbacks(&self, now: Tick) {
@@ -118,6 +143,10 @@ impl Core {
 
     /// Everything known now: recorded values of this moment, collected ones of the newest round.
     pub(crate) fn snapshot(&self, now: Tick) -> Snapshot {
+        self.assemble(now, self.seq.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn assemble(&self, now: Tick, seq: u64) -> Snapshot {
         let mut families = Families::clone(&Arc::clone(&*self.collected.lock()));
         self.registry.read(&mut families);
         self.health.read(&mut families, now);
@@ -131,7 +160,7 @@ impl Core {
             started_at_ms: self.started.wall,
             timestamp: now.wall.to_string(),
             ts_ms: now.wall,
-            seq: self.seq.fetch_add(1, Ordering::Relaxed) + 1,
+            seq,
             uptime_seconds: self.uptime(now).as_secs_f64(),
             extra_boundaries: std::collections::BTreeMap::new(),
             metrics: families.into_sorted(),
@@ -163,6 +192,10 @@ impl Source for Core {
 
     fn overall(&self) -> Overall {
         self.health.overall(Tick::now())
+    }
+
+    fn recorder(&self) -> Option<&FlightRecorder> {
+        self.recorder.as_ref()
     }
 }
 

@@ -95,9 +95,19 @@ async fn work(
     }
     let mut rounds = interval(COLLECT_INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let every = core.config.summary_interval;
+    let mut summary_due = Tick::now().mono.saturating_add(every);
     loop {
         tokio::select! {
-            _ = rounds.tick() => core.collect(Tick::now()),
+            _ = rounds.tick() => {
+                let now = Tick::now();
+                core.collect(now);
+                core.record(now);
+                if !every.is_zero() && now.mono >= summary_due {
+                    summary_due = now.mono.saturating_add(every);
+                    core.log_summary(now);
+                }
+            }
             _ = &mut stopped => return,
         }
     }

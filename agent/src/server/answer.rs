@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::Stream;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
@@ -76,6 +77,21 @@ impl Asked<'_> {
         if gzip.is_some() {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
+        response
+    }
+
+    /// A document that is made while it is sent.
+    pub(super) fn streamed(
+        self,
+        content_type: &'static str,
+        chunks: impl Stream<Item = Bytes> + Send + 'static,
+    ) -> Answer {
+        let is_head = self.method == Method::HEAD;
+        let mut response = Response::new(if is_head { Payload::default() } else { Payload::stream(chunks) });
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
 

@@ -122,7 +122,7 @@ impl Endpoint {
             self.try_bind();
         };
         let router = Arc::new(Router {
-            fresh: Fresh::new(source),
+            fresh: Arc::new(Fresh::new(source)),
             read_token: self.options.read_token.clone(),
             on_loopback: self.options.address.ip().is_loopback(),
         });

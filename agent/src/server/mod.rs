@@ -2,7 +2,7 @@
 //! thread, is closed by default, and survives slow and hostile clients. It knows documents, not how they are collected.
 //!
 //! A request goes through `listener` (the port), `connections` (how many, how slow), `router` (which document),
-//! `access` (who may), `documents`, `answer` and `payload` (the bytes).
+//! `access` (who may), `documents`, `views`, `answer` and `payload` (the bytes).
 
 mod access;
 mod answer;
@@ -13,15 +13,18 @@ mod listener;
 mod payload;
 mod router;
 mod token;
+mod views;
 
 use std::sync::Arc;
 
 use heartline_shared::Snapshot;
 
+use crate::recorder::FlightRecorder;
 use crate::signals::Overall;
 
 pub(crate) use listener::{BoundAddress, Deadlines, Endpoint, Options};
 pub(crate) use token::Token;
+pub(crate) use views::log_summary;
 
 /// Where the documents come from. Called on the agent's thread; neither method waits for anything.
 pub(crate) trait Source: Send + Sync {
@@ -30,4 +33,9 @@ pub(crate) trait Source: Send + Sync {
 
     /// How the service stands.
     fn overall(&self) -> Overall;
+
+    /// The newest hours; `None` when they are not kept.
+    fn recorder(&self) -> Option<&FlightRecorder> {
+        None
+    }
 }

@@ -27,7 +27,6 @@ pub(super) enum Payload {
 
 impl Payload {
     /// A body that is made while it is sent.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no document is streamed yet"))]
     pub(super) fn stream(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Self {
         Self::Stream { chunks: Box::pin(chunks), report: None }
     }

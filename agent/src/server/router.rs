@@ -1,6 +1,7 @@
 //! Which document a request gets: paths, methods, and what each needs to be allowed. One function of request and time.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::ACCEPT;
@@ -13,6 +14,7 @@ use super::documents::{self, Probe};
 use super::fresh::Fresh;
 use super::payload::Answer;
 use super::token::Token;
+use super::views::View;
 use crate::exporters::prometheus::{self, Selection};
 use crate::signals::Overall;
 
@@ -20,7 +22,7 @@ const READ_METHODS: &str = "GET, HEAD";
 
 /// Everything that answers requests.
 pub(super) struct Router {
-    pub(super) fresh: Fresh,
+    pub(super) fresh: Arc<Fresh>,
     pub(super) read_token: Option<Token>,
     /// Whether the listener is bound to loopback, where names in `Host` are not trusted.
     pub(super) on_loopback: bool,
@@ -34,6 +36,8 @@ enum Route {
     Snapshot,
     Catalogue,
     Info,
+    /// A windowed view, and whether a read token must be set for it.
+    View(View, bool),
 }
 
 impl Route {
@@ -47,7 +51,10 @@ impl Route {
             "/api/v1/snapshot" => Self::Snapshot,
             "/api/v1/catalogue" => Self::Catalogue,
             "/api/v1/info" => Self::Info,
-            _ => return None,
+            _ => {
+                let (view, guarded) = View::of(path)?;
+                Self::View(view, guarded)
+            }
         })
     }
 
@@ -71,6 +78,11 @@ impl Router {
         };
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return asked.wrong_method(READ_METHODS);
+        }
+        if matches!(route, Route::View(_, true)) && self.read_token.is_none() {
+            let detail =
+                "paths under /api/admin always need the read token, and this agent has none; set one with read_token";
+            return asked.problem(StatusCode::FORBIDDEN, detail);
         }
         if !route.is_open() && !self.may_read(request) {
             return asked.unauthorized();
@@ -108,6 +120,7 @@ impl Router {
             }
             Route::Snapshot => asked.document(StatusCode::OK, JSON, rendered.json()),
             Route::Catalogue => asked.tagged_document(JSON, &json_body(&documents::catalogue(&rendered.snapshot))),
+            Route::View(view, _) => view.answer(asked, query, &self.fresh, now),
             Route::Info => asked.document(StatusCode::OK, JSON, &json_body(&documents::info(&rendered.snapshot))),
         }
     }

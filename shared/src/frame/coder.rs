@@ -19,7 +19,7 @@ use crate::histogram::Histogram;
 use crate::snapshot::{Family, Snapshot};
 
 /// The coder of one process: numbers its series, and remembers what they had counted. What it remembers is kept as bytes
-/// too, about as many as a full frame has, twice.
+/// too, about as many as a full frame has.
 #[derive(Debug)]
 pub struct Coder {
     process: Process,
@@ -33,8 +33,8 @@ pub struct Coder {
     definition_bytes_max: usize,
     left_out: u64,
     before: ValueWriter,
-    after: ValueWriter,
-    values: ValueWriter,
+    /// How long the newest frame was: about what the next one needs.
+    frame_bytes: usize,
     uptime: Duration,
 }
 
@@ -83,8 +83,7 @@ impl Coder {
             definition_bytes_max,
             left_out: 0,
             before: ValueWriter::default(),
-            after: ValueWriter::default(),
-            values: ValueWriter::default(),
+            frame_bytes: 0,
             uptime: Duration::ZERO,
         }
     }
@@ -115,9 +114,8 @@ impl Coder {
 
     /// Bytes it keeps.
     pub fn bytes(&self) -> usize {
-        let values = [&self.before, &self.after, &self.values];
         let table = self.numbers.capacity() * (size_of::<(u64, SeriesId)>() + 1);
-        size_of::<Self>() + values.iter().map(|values| values.out.0.capacity()).sum::<usize>() + table
+        size_of::<Self>() + self.before.out.0.capacity() + table + self.introduction.len()
     }
 
     /// What was counted since the snapshot before, or since the process started. `None` when it is longer than a block may
@@ -148,13 +146,14 @@ impl Coder {
 
     fn code(&mut self, snapshot: &Snapshot, extras: &Output) -> Option<Coded> {
         let (rows, definitions) = self.rows(snapshot);
-        self.values.clear();
-        self.after.clear();
+        let (mut values, mut after) =
+            (ValueWriter::with_room(self.frame_bytes), ValueWriter::with_room(self.before.out.0.len()));
         let before = Values::new(Input(&self.before.out.0), usize::try_from(self.before.count).unwrap_or_default());
-        Changes { before, values: &mut self.values, after: &mut self.after, snapshot }.write(&rows);
+        Changes { before, values: &mut values, after: &mut after, snapshot }.write(&rows);
         let head = self.head(snapshot, self.uptime);
-        let frame = head.frame(&self.values, extras)?;
-        std::mem::swap(&mut self.before, &mut self.after);
+        let frame = head.frame(&values, extras)?;
+        self.before = after;
+        self.frame_bytes = frame.len();
         self.uptime = head.uptime;
         Some(Coded { definitions, frame })
     }

@@ -76,6 +76,11 @@ impl Decoder {
         self.session.as_ref()?.series.get(&id)
     }
 
+    /// Every series that was defined so far, in no order.
+    pub fn all_series(&self) -> impl Iterator<Item = (SeriesId, &Series)> {
+        self.session.iter().flat_map(|session| session.series.iter().map(|(id, series)| (*id, series)))
+    }
+
     /// The grid that histograms of this kind use in the process whose frames are being read; the built-in one before
     /// there is a process.
     pub fn grid(&self, kind: GridKind) -> Arc<Grid> {

@@ -24,6 +24,11 @@ impl Sums {
     /// Adds a frame, which must be a whole block as a coder made it, later than those before. `false` when it is none; what
     /// was read of it stays added.
     pub fn add(&mut self, frame: &[u8]) -> bool {
+        self.add_some(frame, |_| true)
+    }
+
+    /// The same with the series that are `wanted` only.
+    pub fn add_some(&mut self, frame: &[u8], wanted: impl Fn(SeriesId) -> bool) -> bool {
         let Some((head, mut values)) = block::payload_of(FRAME, frame).and_then(Head::read) else { return false };
         self.head = Head { span: self.head.span.saturating_add(head.span), ..head };
         self.frames += 1;
@@ -34,7 +39,9 @@ impl Sums {
                 sound = false;
                 break;
             };
-            sound &= self.add_value(id, read, &buckets);
+            if wanted(id) {
+                sound &= self.add_value(id, read, &buckets);
+            }
         }
         self.buckets = buckets;
         sound
@@ -51,6 +58,12 @@ impl Sums {
             (place, read) => *place = Some(read.into_value(buckets)),
         }
         true
+    }
+
+    /// The span of a frame, the uptime at its end, and the wall time then; `None` when it is no whole frame.
+    pub fn time_of(frame: &[u8]) -> Option<(Duration, Duration, UnixMillis)> {
+        let (head, _) = block::payload_of(FRAME, frame).and_then(Head::read)?;
+        Some((head.span, head.uptime, head.at))
     }
 
     /// How much time the frames cover.
@@ -76,6 +89,11 @@ impl Sums {
     /// All values by ascending series.
     pub fn values(&self) -> impl Iterator<Item = (SeriesId, &Value)> {
         (0..).zip(&self.values).filter_map(|(id, value)| Some((id, value.as_ref()?)))
+    }
+
+    /// The same, taken out.
+    pub fn into_values(self) -> impl Iterator<Item = (SeriesId, Value)> {
+        (0..).zip(self.values).filter_map(|(id, value)| Some((id, value?)))
     }
 
     /// The sum as one frame, a block; `None` without frames, or when it is longer than a block may be.

@@ -97,9 +97,9 @@ pub(super) struct ValueWriter {
 }
 
 impl ValueWriter {
-    pub(super) fn clear(&mut self) {
-        self.out.0.clear();
-        (self.count, self.next) = (0, 0);
+    /// A writer with room for about as many bytes, and an eighth more.
+    pub(super) fn with_room(bytes: usize) -> Self {
+        Self { out: Output(Vec::with_capacity(bytes + bytes / 8)), ..Self::default() }
     }
 
     fn head(&mut self, id: SeriesId, form: u64) {
