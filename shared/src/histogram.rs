@@ -33,9 +33,9 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// A histogram from counts of all buckets, zeros included; `count` is their sum.
-    pub fn from_dense(counts: impl IntoIterator<Item = u64>, sum: u64) -> Self {
-        let filled = counts.into_iter().zip(0_u16..).filter(|(count, _)| *count > 0);
+    /// A histogram from counts of neighbouring buckets from the `first`-th on, zeros included; `count` is their sum.
+    pub fn from_dense(first: u16, counts: impl IntoIterator<Item = u64>, sum: u64) -> Self {
+        let filled = counts.into_iter().zip(first..).filter(|(count, _)| *count > 0);
         let buckets: Vec<(u16, u64)> = filled.map(|(count, bucket)| (bucket, count)).collect();
         Self { count: total(&buckets), sum, buckets }
     }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::recording::{self, Reading, SeriesId, Shape};
 
+/// Whole seconds whose nanoseconds are a `u64`: 584 years.
+const SECONDS_IN_64_BITS: u64 = u64::MAX / 1_000_000_000;
+
 /// A handle to one histogram series; clones record into the same series.
 ///
 /// Cost of a record: one entry in a log of the thread's own; every 128 entries are folded into buckets, which takes the
@@ -43,7 +46,12 @@ impl Histogram {
     /// Records how long something took.
     #[inline]
     pub fn record(&self, duration: Duration) {
-        self.record_units(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        // a product of 64 bits, where that of any duration needs 128
+        let nanos = match duration.as_secs() {
+            seconds if seconds < SECONDS_IN_64_BITS => seconds * 1_000_000_000 + u64::from(duration.subsec_nanos()),
+            _ => u64::MAX,
+        };
+        self.record_units(nanos);
     }
 
     /// Records a size or a count, for metrics whose unit is not `s`.

@@ -36,8 +36,7 @@ pub(crate) fn recorder() -> &'static Recorder {
 /// Records a value of a series.
 #[inline]
 pub(crate) fn record(series: SeriesId, value: u64) {
-    let push = |lease: &Lease| lease.0.get().is_some_and(|log| log.push(series.entry(value)));
-    if value > VALUE_MAX || !LEASE.try_with(push).unwrap_or(false) {
+    if value > VALUE_MAX || !LEASE.try_with(|lease| lease.record(series.entry(value))).unwrap_or(false) {
         record_slowly(series, value);
     }
 }
@@ -49,21 +48,24 @@ pub(crate) fn add(slot: usize, amount: u64) -> bool {
     LEASE.try_with(add).unwrap_or(false) || add_slowly(slot, amount)
 }
 
-/// The first record of a thread, one in a hundred others, values that no entry holds, and records after the thread's
-/// locals are gone.
+/// The first record of a thread, values that no entry holds, and records after the thread's locals are gone.
 #[cold]
 #[inline(never)]
 fn record_slowly(series: SeriesId, value: u64) {
-    let push = |lease: &Lease| {
-        let log = lease.log();
-        log.push(series.entry(value)) || {
-            RECORDER.make_room(log);
-            log.push(series.entry(value))
-        }
+    let record = |lease: &Lease| {
+        lease.log();
+        lease.record(series.entry(value))
     };
-    if value > VALUE_MAX || !LEASE.try_with(push).unwrap_or(false) {
+    if value > VALUE_MAX || !LEASE.try_with(record).unwrap_or(false) {
         RECORDER.record_directly(series, value);
     }
+}
+
+/// One record in a hundred fills a block.
+#[cold]
+#[inline(never)]
+fn make_room(log: &Log) {
+    RECORDER.make_room(log);
 }
 
 #[cold]
@@ -73,6 +75,16 @@ fn add_slowly(slot: usize, amount: u64) -> bool {
 }
 
 impl Lease {
+    /// Writes an entry down, if the thread has a log.
+    #[inline]
+    fn record(&self, entry: u64) -> bool {
+        let Some(log) = self.0.get() else { return false };
+        if !log.push(entry) {
+            make_room(log);
+        }
+        true
+    }
+
     fn log(&self) -> &Log {
         if self.0.get().is_none() {
             // an allocator that records could come here again meanwhile: then its log is the thread's

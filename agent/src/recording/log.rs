@@ -1,66 +1,85 @@
 //! HOT: what one thread writes down until it is folded. No lock, no allocation, no system call; what the entries mean
 //! is not known here.
 
-use crossbeam_utils::CachePadded;
-
 use super::sync::Mutex;
 use super::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Entries of a block: few enough that folding them takes less than a microsecond.
 pub(super) const BLOCK_ENTRIES: usize = if cfg!(heartline_loom) { 2 } else { 128 };
+/// Two blocks, so that the owner can go on in one while the other cannot be folded yet.
+const ENTRIES: usize = 2 * BLOCK_ENTRIES;
 /// Counters that have a place of their own in every log.
 pub(super) const COUNTER_SLOTS: usize = if cfg!(heartline_loom) { 2 } else { 128 };
 
-/// Copied entries of a block.
-pub(super) type Entries = [u64; BLOCK_ENTRIES];
-
-/// The log of one thread: its owner writes, its owner and the reader fold.
+/// The log of one thread, a ring: its owner writes, its owner or the reader folds.
 ///
-/// Two blocks, so that the owner can go on in one while the other is being copied or cannot be folded yet.
+/// Entry number `n` is at place `n % ENTRIES`. Whenever [`push`](Self::push) returns there is room for another entry: a
+/// push that fills a block says so, and its caller makes room then.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(super) struct Log {
-    /// The block that the owner writes to, and the store it folds into; nobody else writes these.
-    current: AtomicUsize,
+    /// How many entries were ever written; only the owner writes it.
+    written: AtomicUsize,
+    /// How many of them are in a store or in the reader's hands; only the holder of `folding` writes it.
+    folded: AtomicUsize,
+    folding: Mutex<()>,
+    /// The store that the owner folds into; only the owner writes it.
     home: AtomicUsize,
-    blocks: [CachePadded<Block>; 2],
+    entries: [AtomicU64; ENTRIES],
     /// Counts of the counters that have a place here; only the owner adds.
     slots: [AtomicU64; COUNTER_SLOTS],
 }
 
-/// Entries that were written, of which the first `folded` are in a store already.
-#[derive(Debug)]
-struct Block {
-    /// Written by the owner only; set back to 0 only under the lock.
-    len: AtomicUsize,
-    entries: [AtomicU64; BLOCK_ENTRIES],
-    folded: Mutex<usize>,
+/// An entry where it was written, or a copy of one.
+pub(super) trait Entry {
+    /// The entry.
+    fn load(&self) -> u64;
+}
+
+impl Entry for AtomicU64 {
+    #[inline]
+    fn load(&self) -> u64 {
+        self.load(Ordering::Relaxed)
+    }
+}
+
+impl Entry for u64 {
+    #[inline]
+    fn load(&self) -> u64 {
+        *self
+    }
 }
 
 impl Log {
     pub(super) fn new() -> Self {
         Self {
-            current: AtomicUsize::new(0),
+            written: AtomicUsize::new(0),
+            folded: AtomicUsize::new(0),
+            folding: Mutex::new(()),
             home: AtomicUsize::new(0),
-            blocks: std::array::from_fn(|_| CachePadded::new(Block::new())),
+            entries: std::array::from_fn(|_| AtomicU64::new(0)),
             slots: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
-    /// Writes an entry down; `false` when there is no room. Only the owner calls this.
+    /// Writes an entry down; `false` when it filled a block: then the caller makes room before the next one. Only the owner
+    /// calls this.
     #[inline]
     pub(super) fn push(&self, entry: u64) -> bool {
-        self.blocks[self.current.load(Ordering::Relaxed) % 2].push(entry)
+        let written = self.written.load(Ordering::Relaxed);
+        self.entries[written % ENTRIES].store(entry, Ordering::Relaxed);
+        // publishes the entry to a reader that loads the number
+        self.written.store(written.wrapping_add(1), Ordering::Release);
+        !written.wrapping_add(1).is_multiple_of(BLOCK_ENTRIES)
     }
 
-    /// The fault that the model of this log must find: the length says that the entry is there before it is.
+    /// The fault that the model of this log must find: the number says that the entry is there before it is.
     #[cfg(all(test, heartline_loom))]
     pub(super) fn push_with_planted_fault(&self, entry: u64) -> bool {
-        let block = &self.blocks[self.current.load(Ordering::Relaxed) % 2];
-        let len = block.len.load(Ordering::Relaxed);
-        let Some(place) = block.entries.get(len) else { return false };
-        block.len.store(len + 1, Ordering::Release);
-        place.store(entry, Ordering::Relaxed);
-        true
+        let written = self.written.load(Ordering::Relaxed);
+        self.written.store(written.wrapping_add(1), Ordering::Release);
+        self.entries[written % ENTRIES].store(entry, Ordering::Relaxed);
+        !written.wrapping_add(1).is_multiple_of(BLOCK_ENTRIES)
     }
 
     /// Adds to a counter's place; only the owner calls this.
@@ -90,98 +109,53 @@ impl Log {
         self.home.store(home, Ordering::Relaxed);
     }
 
-    /// Makes room for an entry without waiting; `false` when both blocks are full and `fold` refuses. Only the owner
-    /// calls this, when [`push`](Self::push) found no room.
-    pub(super) fn make_room(&self, mut fold: impl FnMut(&[u64]) -> bool) -> bool {
-        let full = self.current.load(Ordering::Relaxed) % 2;
-        let other = 1 - full;
-        let goes_on = if self.blocks[full].fold_if_free(&mut fold) {
-            // what was left over when this block could not be folded
-            self.blocks[other].fold_if_free(&mut fold);
-            full
-        } else if self.blocks[other].has_room() || self.blocks[other].fold_if_free(&mut fold) {
-            other
-        } else {
-            return false;
-        };
-        self.current.store(goes_on, Ordering::Relaxed);
-        true
-    }
-
-    /// Makes room, waiting at most for a copy of one block. Only the owner calls this.
-    pub(super) fn make_room_waiting(&self, mut fold: impl FnMut(&[u64])) {
-        let full = self.current.load(Ordering::Relaxed) % 2;
-        self.blocks[full].fold_waiting(&mut fold);
-    }
-
-    /// Copies out what was not folded yet and calls it folded; the reader folds the copies.
-    pub(super) fn drain(&self, mut fold: impl FnMut(&[u64])) {
-        for block in &self.blocks {
-            let mut copy = [0; BLOCK_ENTRIES];
-            let copied = block.copy(&mut copy);
-            if copied > 0 {
-                fold(&copy[..copied]);
+    /// Makes room for a block without waiting: folds what there is, or finds that a block is still free; `false` when none
+    /// is, because the reader copies or `fold` refuses. Only the owner calls this, when [`push`](Self::push) said so.
+    pub(super) fn make_room(&self, fold: impl FnOnce([&[AtomicU64]; 2]) -> bool) -> bool {
+        if let Some(_folding) = self.folding.try_lock() {
+            let written = self.written.load(Ordering::Relaxed);
+            if fold(self.unfolded(written)) {
+                self.folded.store(written, Ordering::Release);
+                return true;
             }
         }
-    }
-}
-
-impl Block {
-    fn new() -> Self {
-        Self { len: AtomicUsize::new(0), entries: std::array::from_fn(|_| AtomicU64::new(0)), folded: Mutex::new(0) }
+        // acquires what the reader has copied, so that it may be written over
+        let unfolded = self.written.load(Ordering::Relaxed).wrapping_sub(self.folded.load(Ordering::Acquire));
+        unfolded <= BLOCK_ENTRIES
     }
 
-    #[inline]
-    fn push(&self, entry: u64) -> bool {
-        let len = self.len.load(Ordering::Relaxed);
-        let Some(place) = self.entries.get(len) else { return false };
-        place.store(entry, Ordering::Relaxed);
-        // publishes the entry to a reader that loads the length
-        self.len.store(len + 1, Ordering::Release);
-        true
+    /// Makes room, waiting at most while the reader copies. Only the owner calls this.
+    pub(super) fn make_room_waiting(&self, fold: impl FnOnce([&[AtomicU64]; 2])) {
+        let _folding = self.folding.lock();
+        let written = self.written.load(Ordering::Relaxed);
+        fold(self.unfolded(written));
+        self.folded.store(written, Ordering::Release);
     }
 
-    fn has_room(&self) -> bool {
-        self.len.load(Ordering::Relaxed) < BLOCK_ENTRIES
-    }
-
-    /// Owner: empties the block if nobody copies it and `fold` agrees.
-    fn fold_if_free(&self, fold: &mut impl FnMut(&[u64]) -> bool) -> bool {
-        let Some(mut folded) = self.folded.try_lock() else { return false };
-        let mut copy = [0; BLOCK_ENTRIES];
-        let rest = self.load(*folded, &mut copy);
-        if rest > 0 && !fold(&copy[..rest]) {
-            return false;
+    /// Copies out what was not folded yet and calls it folded; the reader folds the copy.
+    pub(super) fn drain(&self, fold: impl FnOnce(&[u64])) {
+        let mut copy = [0; ENTRIES];
+        let copied = self.copy(&mut copy);
+        if copied > 0 {
+            fold(&copy[..copied]);
         }
-        *folded = 0;
-        self.len.store(0, Ordering::Relaxed);
-        true
     }
 
-    /// Owner: empties the block.
-    fn fold_waiting(&self, fold: &mut impl FnMut(&[u64])) {
-        let mut folded = self.folded.lock();
-        let mut copy = [0; BLOCK_ENTRIES];
-        let rest = self.load(*folded, &mut copy);
-        fold(&copy[..rest]);
-        *folded = 0;
-        self.len.store(0, Ordering::Relaxed);
+    fn copy(&self, copy: &mut [u64; ENTRIES]) -> usize {
+        let _folding = self.folding.lock();
+        let written = self.written.load(Ordering::Acquire);
+        let unfolded = self.unfolded(written).into_iter().flatten();
+        let copied = copy.iter_mut().zip(unfolded).map(|(copy, entry)| *copy = entry.load(Ordering::Relaxed)).count();
+        self.folded.store(written, Ordering::Release);
+        copied
     }
 
-    /// Reader: copies what is new; returns how much it is.
-    fn copy(&self, copy: &mut Entries) -> usize {
-        let mut folded = self.folded.lock();
-        let new = self.load(*folded, copy);
-        *folded += new;
-        new
-    }
-
-    /// Loads the entries behind the first `from`; returns how many they are. The caller holds the lock, so that the owner
-    /// does not start the block anew meanwhile.
-    fn load(&self, from: usize, copy: &mut Entries) -> usize {
-        let len = self.len.load(Ordering::Acquire);
-        let new = self.entries.get(from..len).unwrap_or_default();
-        copy.iter_mut().zip(new).for_each(|(copy, entry)| *copy = entry.load(Ordering::Relaxed));
-        new.len()
+    /// The entries up to the `written`-th that were not folded, oldest first. The caller holds `folding`.
+    fn unfolded(&self, written: usize) -> [&[AtomicU64]; 2] {
+        let folded = self.folded.load(Ordering::Relaxed);
+        let (from, count) = (folded % ENTRIES, written.wrapping_sub(folded).min(ENTRIES));
+        let (before_wrap, at) = self.entries.split_at(from);
+        let at_end = count.min(at.len());
+        [&at[..at_end], &before_wrap[..count - at_end]]
     }
 }

@@ -2,7 +2,7 @@
 //! hundred at a time into a store that is shared. What the series mean is not known here.
 //!
 //! ```text
-//!  thread ── push ──▶ Log: two blocks ──┐                    ┌─▶ Store 0: every series' pages of counts
+//!  thread ── push ──▶ Log: two blocks ──┐                    ┌─▶ Store 0: every series' counts
 //!  thread ── push ──▶ Log: two blocks ──┴─ full: try a lock ─┴─▶ Store 1..: opened while locks collide
 //!                          ▲                                          ▲
 //!  reader ── copies what is published ──── folds it ──────────────────┘  then reads series by series
@@ -17,11 +17,11 @@
 //! `log` and `lease` are on the hot path; the rest runs once in a hundred records, or on the agent's own thread.
 
 mod budget;
+mod counts;
 mod lease;
 mod log;
 #[cfg(all(test, heartline_loom))]
 mod models;
-mod pages;
 mod recorder;
 mod series;
 mod store;

@@ -4,7 +4,7 @@ use std::sync::Arc as SharedArc;
 
 use crossbeam_utils::CachePadded;
 
-use super::log::{COUNTER_SLOTS, Log};
+use super::log::{COUNTER_SLOTS, Entry, Log};
 use super::series::{SeriesId, Shape};
 use super::store::{Rank, Store, Tally};
 use super::sync::atomic::{AtomicUsize, Ordering};
@@ -124,20 +124,20 @@ impl Recorder {
             let _ = self.open.compare_exchange(open, open + 1, Ordering::Relaxed, Ordering::Relaxed);
         }
         if !log.make_room(|entries| self.fold_if_free(log, self.open_max, entries)) {
-            log.make_room_waiting(|entries| self.fold(self.stores[log.home() % open].lock(), entries));
+            log.make_room_waiting(|entries| self.fold(self.stores[log.home() % open].lock(), &entries));
         }
     }
 
     /// Folds into the log's own store or one of the first `stores` that is free now. Threads that collide thus move apart
     /// and stay so, as far as stores are open.
-    fn fold_if_free(&self, log: &Log, stores: usize, entries: &[u64]) -> bool {
+    fn fold_if_free<E: Entry>(&self, log: &Log, stores: usize, entries: [&[E]; 2]) -> bool {
         let home = log.home();
         for index in (home..home + stores).map(|index| index % stores) {
             if let Some(store) = self.stores[index].try_lock() {
                 if index < self.open.load(Ordering::Relaxed) {
                     log.set_home(index);
                 }
-                self.fold(store, entries);
+                self.fold(store, &entries);
                 return true;
             }
         }
@@ -145,10 +145,11 @@ impl Recorder {
     }
 
     /// Folds into a store, and what it refuses into the first one.
-    fn fold(&self, mut store: Guard<'_, Store>, entries: &[u64]) {
-        let refused = store.fold(entries, |series| self.shape(series));
+    fn fold<E: Entry>(&self, mut store: Guard<'_, Store>, entries: &[&[E]]) {
+        let refused = entries.iter().map(|entries| store.fold(entries, |series| self.shape(series)));
+        let refused: Vec<Vec<u64>> = refused.filter(|refused| !refused.is_empty()).collect();
         drop(store);
-        if !refused.is_empty() {
+        for refused in refused {
             let none = self.stores[0].lock().fold(&refused, |series| self.shape(series));
             debug_assert!(none.is_empty(), "the first store has room for all");
         }
@@ -237,9 +238,9 @@ impl Recorder {
 
     /// Bytes that no agent's budget counts: logs, and what stores have ready.
     pub(crate) fn spare_bytes(&self) -> usize {
-        let logs = self.logs.lock().all.len() * size_of::<CachePadded<Log>>();
+        let logs = self.logs.lock().all.len() * size_of::<Log>();
         let stores: usize = self.stores.iter().map(|store| store.lock().spare_bytes()).sum();
-        logs + stores + size_of::<Tally>() + Tally::default().counts.len() * size_of::<u64>()
+        logs + stores + Tally::BYTES
     }
 }
 
@@ -251,7 +252,7 @@ impl Reading<'_> {
         for (store, _) in self.recorder.stores.iter().zip(self.used).filter(|(_, used)| *used) {
             store.lock().read(series, tally);
         }
-        heartline_shared::Histogram::from_dense(tally.counts.iter().copied(), tally.sum)
+        tally.histogram()
     }
 
     /// What is due about once a second: gives back memory of ended threads, gone series and calm stores, and has memory
@@ -296,7 +297,7 @@ impl Reading<'_> {
 
     fn drain_log(&self, log: &Log) {
         let first = &self.recorder.stores[0];
-        log.drain(|entries| self.recorder.fold(first.lock(), entries));
+        log.drain(|entries| self.recorder.fold(first.lock(), &[entries]));
     }
 
     /// Drops logs of ended threads, but for a few that new threads get.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use heartline_shared::Grid;
 
 use super::budget::Budget;
-use super::pages::{BUCKETS_PER_PAGE, PAGE_BYTES};
 
 /// Bits of the value in an entry of a log; the series has the others.
 const VALUE_BITS: u32 = 40;
@@ -63,8 +62,8 @@ impl Shape {
         Arc::new(Self { grid, budget: Arc::new(Budget::new(usize::MAX)) })
     }
 
-    /// Bytes that a series needs however short memory is: pages for all groups, and as many to carry into.
+    /// Bytes that a series needs however short memory is: counts of all groups, up to 2^32 in each.
     pub(crate) fn reserved_bytes(&self) -> usize {
-        2 * self.grid.groups().div_ceil(BUCKETS_PER_PAGE) * PAGE_BYTES
+        2 * self.grid.groups() * size_of::<u16>() + size_of::<super::counts::Counts>()
     }
 }

@@ -1,19 +1,19 @@
-//! The histograms of all series as pages of counts, behind one lock; who may hold it and when is the recorder's business.
+//! The histograms of all series, behind one lock; who may hold it and when is the recorder's business.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use heartline_shared::buckets::BUCKETS_MAX;
 
-use super::pages::{Arena, BUCKETS_PER_PAGE, PAGE_BYTES, PageId};
-use super::series::{SeriesId, Shape, value_of};
+use super::counts::Counts;
+use super::log::Entry;
+use super::series::{SeriesId, Shape, VALUE_MAX, value_of};
 
-/// Pages of a series at the grid's own precision.
-const FINE_PAGES: usize = BUCKETS_MAX / BUCKETS_PER_PAGE;
-/// Pages of a series in groups of buckets.
-const COARSE_PAGES: usize = 13;
 const SLOTS_PER_CHUNK: usize = 32;
+/// What folding leaves for the next reader, before it allocates itself.
+const PENDING_MAX: usize = 256;
 
-/// Bytes of a series in a store, without its pages.
+/// Bytes of a series in a store, without its counts.
 pub(crate) const SLOT_BYTES: usize = size_of::<Slot>();
 
 type SlotChunk = Box<[Slot; SLOTS_PER_CHUNK]>;
@@ -22,7 +22,8 @@ type SlotChunk = Box<[Slot; SLOTS_PER_CHUNK]>;
 #[derive(Debug)]
 pub(super) struct Store {
     slots: Vec<Option<SlotChunk>>,
-    arena: Arena,
+    /// Counts that need memory which was not there when they were folded.
+    pending: Vec<Pending>,
     rank: Rank,
     /// Entries that found no room here, for the first store.
     refused: Vec<u64>,
@@ -35,72 +36,191 @@ pub(super) enum Rank {
     Further,
 }
 
-#[derive(Debug)]
-struct Slot {
-    shape: Option<Arc<Shape>>,
-    sum: u64,
-    pages: Pages,
-}
-
-/// Where a series' counts are, by bucket or, once memory is short, by group of buckets.
-#[derive(Debug)]
-struct Pages {
-    fine: [PageId; FINE_PAGES],
-    coarse: [PageId; COARSE_PAGES],
+/// So many values in a bucket that its series has no memory for yet.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    series: SeriesId,
+    bucket: u16,
+    /// 1, or 65,536 that were carried.
+    is_carry: bool,
 }
 
 /// The counts of one series while it is read.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// Counts by bucket of the grid.
-    pub(crate) counts: Box<[u64]>,
-    pub(crate) sum: u64,
+    /// Counts by bucket of the grid, 0 outside of `used`.
+    counts: Box<[u64; BUCKETS_MAX]>,
+    used: Range<usize>,
+    sum: u64,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { counts: vec![0; FINE_PAGES * BUCKETS_PER_PAGE].into(), sum: 0 }
+        Self { counts: Box::new([0; BUCKETS_MAX]), used: 0..0, sum: 0 }
     }
 }
 
 impl Tally {
+    /// Bytes of a tally.
+    pub(super) const BYTES: usize = size_of::<Self>() + size_of::<[u64; BUCKETS_MAX]>();
+
     /// Forgets the series that was read before.
     pub(super) fn clear(&mut self) {
-        self.counts.fill(0);
-        self.sum = 0;
+        self.counts[self.used.clone()].fill(0);
+        (self.used, self.sum) = (0..0, 0);
+    }
+
+    /// Everything that was read.
+    pub(super) fn histogram(&self) -> heartline_shared::Histogram {
+        let first = u16::try_from(self.used.start).unwrap_or(u16::MAX);
+        heartline_shared::Histogram::from_dense(first, self.counts[self.used.clone()].iter().copied(), self.sum)
+    }
+
+    fn add(&mut self, bucket: usize, count: u64) {
+        let Some(tallied) = self.counts.get_mut(bucket) else { return };
+        *tallied = tallied.wrapping_add(count);
+        let used = if self.used.is_empty() { bucket..bucket } else { self.used.clone() };
+        self.used = used.start.min(bucket)..used.end.max(bucket + 1);
     }
 }
 
+/// What a record touches of its series beside the count: one cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Slot {
+    counts: Counts,
+    sum: u64,
+    shape: Option<Arc<Shape>>,
+    /// Counts by group of buckets, once memory is short.
+    coarse: Option<Box<Counts>>,
+}
+
 impl Slot {
-    const EMPTY: Self = Self { shape: None, sum: 0, pages: Pages { fine: [0; FINE_PAGES], coarse: [0; COARSE_PAGES] } };
+    const EMPTY: Self = Self { counts: Counts::EMPTY, sum: 0, shape: None, coarse: None };
+
+    /// Adds to a bucket whatever memory that takes; where memory is short and the first store has this slot, to the
+    /// bucket's group.
+    fn add(&mut self, bucket: usize, amount: u64, rank: Rank) {
+        let Some(shape) = &self.shape else { return };
+        let (budget, buckets) = (&shape.budget, shape.grid.len());
+        if !self.counts.reaches(bucket) {
+            let bytes = self.counts.bytes_to_reach(bucket, buckets);
+            if budget.grow(bytes) {
+                self.counts.reach(bucket, buckets);
+            } else if rank == Rank::Further {
+                budget.exceed(bytes);
+                self.counts.reach(bucket, buckets);
+            }
+        }
+        if self.counts.reaches(bucket) {
+            budget.exceed(self.counts.add(bucket, amount));
+            return;
+        }
+        let group = shape.grid.group(bucket);
+        let coarse = self.coarse.get_or_insert_with(|| Box::new(Counts::EMPTY));
+        let before = coarse.bytes();
+        coarse.reach(group, shape.grid.groups());
+        coarse.add(group, amount);
+        budget.draw(coarse.bytes() - before);
+    }
+
+    /// Counts the leading entries that are of this series and need no more memory; returns how many they are.
+    #[inline]
+    fn fold(&mut self, series: SeriesId, entries: &[impl Entry]) -> usize {
+        let Self { counts, sum, shape: Some(shape), .. } = self else { return 0 };
+        let grid = &*shape.grid;
+        let value_in = |entry: u64| Some(entry.wrapping_sub(series.entry(0))).filter(|value| *value <= VALUE_MAX);
+        let mut folded = 0;
+        let mut total = *sum;
+        for entry in entries {
+            let Some(value) = value_in(entry.load()) else { break };
+            if !counts.increment(grid.index(value)) {
+                break;
+            }
+            total = total.wrapping_add(value);
+            folded += 1;
+        }
+        *sum = total;
+        folded
+    }
+
+    /// Adds everything to `tally`.
+    fn read(&self, tally: &mut Tally) -> Option<&Arc<Shape>> {
+        let shape = self.shape.as_ref()?;
+        tally.sum = tally.sum.wrapping_add(self.sum);
+        self.counts.each(|bucket, count| tally.add(bucket, count));
+        if let Some(coarse) = &self.coarse {
+            coarse.each(|group, count| tally.add(shape.grid.last_in_group(group), count));
+        }
+        Some(shape)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let Some(shape) = &self.shape else { return };
+        shape.budget.give_back(self.counts.bytes());
+        shape.budget.undraw(self.coarse.as_ref().map_or(0, |coarse| coarse.bytes()));
+    }
 }
 
 impl Store {
     pub(super) fn new(rank: Rank) -> Self {
-        Self { slots: Vec::new(), arena: Arena::new(), rank, refused: Vec::new() }
+        Self { slots: Vec::new(), pending: Vec::new(), rank, refused: Vec::new() }
     }
 
     /// Adds the values of a log's entries. `shape_of` is asked for a series that this store has not seen. Returns the
     /// entries that only the first store has room for; none, unless memory is short.
     #[must_use]
-    pub(super) fn fold(&mut self, entries: &[u64], shape_of: impl Fn(SeriesId) -> Option<Arc<Shape>>) -> Vec<u64> {
-        for run in entries.chunk_by(|a, b| SeriesId::of(*a) == SeriesId::of(*b)) {
-            let Some(&first) = run.first() else { continue };
-            let Some(slot) = slot_of(&mut self.slots, SeriesId::of(first), &shape_of) else { continue };
-            let Slot { shape: Some(shape), sum, pages } = slot else { continue };
-            let grid = &*shape.grid;
-            for &entry in run {
-                let value = value_of(entry);
-                let bucket = grid.index(value);
-                let page = pages.fine.get(bucket / BUCKETS_PER_PAGE).copied().unwrap_or(0);
-                if self.arena.increment(page, bucket) || pages.add(shape, (&mut self.arena, self.rank), bucket, 1) {
-                    *sum = sum.wrapping_add(value);
-                } else {
-                    self.refused.push(entry);
-                }
+    pub(super) fn fold(
+        &mut self,
+        entries: &[impl Entry],
+        shape_of: impl Fn(SeriesId) -> Option<Arc<Shape>>,
+    ) -> Vec<u64> {
+        let mut rest = entries;
+        while let Some(first) = rest.first().map(Entry::load) {
+            let series = SeriesId::of(first);
+            let folded = slot_of(&mut self.slots, series, &shape_of).map(|slot| slot.fold(series, rest));
+            // a series that no handle has keeps nothing
+            rest = rest.get(folded.unwrap_or(1)..).unwrap_or_default();
+            if let (Some(_), Some(next)) = (folded, rest.first().map(Entry::load))
+                && SeriesId::of(next) == series
+            {
+                self.put_off(series, value_of(next));
+                rest = &rest[1..];
             }
         }
         std::mem::take(&mut self.refused)
+    }
+
+    /// Counts a value for which its series has no memory here: that is had when the next reader comes.
+    #[cold]
+    fn put_off(&mut self, series: SeriesId, value: u64) {
+        let Some(slot) = existing(&mut self.slots, series) else { return };
+        let Some(shape) = &slot.shape else { return };
+        let bucket = shape.grid.index(value);
+        let is_carry = slot.counts.reaches(bucket);
+        if !is_carry && self.rank == Rank::Further && shape.budget.is_short() {
+            self.refused.push(series.entry(value));
+            return;
+        }
+        if is_carry {
+            slot.counts.wrap(bucket);
+        }
+        slot.sum = slot.sum.wrapping_add(value);
+        self.pending.push(Pending { series, bucket: u16::try_from(bucket).unwrap_or(u16::MAX), is_carry });
+        if self.pending.len() >= PENDING_MAX {
+            self.settle();
+        }
+    }
+
+    /// Gets the memory for what was put off.
+    fn settle(&mut self) {
+        for Pending { series, bucket, is_carry } in self.pending.drain(..) {
+            if let Some(slot) = existing(&mut self.slots, series) {
+                slot.add(usize::from(bucket), if is_carry { 1 << 16 } else { 1 }, self.rank);
+            }
+        }
     }
 
     /// Adds one value of any size; the first store has room for all.
@@ -108,49 +228,30 @@ impl Store {
         let Some(slot) = slot_of(&mut self.slots, series, &shape_of) else { return };
         let Some(shape) = &slot.shape else { return };
         slot.sum = slot.sum.wrapping_add(value);
-        slot.pages.add(shape, (&mut self.arena, self.rank), shape.grid.index(value), 1);
+        slot.add(shape.grid.index(value), 1, self.rank);
     }
 
     /// Adds what another store counted.
     pub(super) fn add_tally(&mut self, series: SeriesId, tally: &Tally, shape: &Arc<Shape>) {
         let Some(slot) = slot_of(&mut self.slots, series, &|_| Some(Arc::clone(shape))) else { return };
         slot.sum = slot.sum.wrapping_add(tally.sum);
-        for (bucket, &count) in tally.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            slot.pages.add(shape, (&mut self.arena, self.rank), bucket, count);
+        for bucket in tally.used.clone().filter(|&bucket| tally.counts[bucket] > 0) {
+            slot.add(bucket, tally.counts[bucket], self.rank);
         }
     }
 
     /// Adds the counts of a series to `tally`; says with which shape they were counted.
-    pub(super) fn read(&self, series: SeriesId, tally: &mut Tally) -> Option<&Arc<Shape>> {
-        let chunk = self.slots.get(series.index() / SLOTS_PER_CHUNK)?.as_ref()?;
-        let slot = &chunk[series.index() % SLOTS_PER_CHUNK];
-        let shape = slot.shape.as_ref()?;
-        tally.sum = tally.sum.wrapping_add(slot.sum);
-        for (page, first) in slot.pages.fine.iter().zip((0..).step_by(BUCKETS_PER_PAGE)).filter(|(page, _)| **page != 0)
-        {
-            let counts = &mut tally.counts[first..first + BUCKETS_PER_PAGE];
-            counts.iter_mut().zip(self.arena.read(*page)).for_each(|(count, more)| *count += more);
-        }
-        for (page, first) in
-            slot.pages.coarse.iter().zip((0..).step_by(BUCKETS_PER_PAGE)).filter(|(page, _)| **page != 0)
-        {
-            for (group, count) in (first..).zip(self.arena.read(*page)).filter(|(_, count)| *count > 0) {
-                tally.counts[shape.grid.last_in_group(group)] += count;
-            }
-        }
-        Some(shape)
+    pub(super) fn read(&mut self, series: SeriesId, tally: &mut Tally) -> Option<&Arc<Shape>> {
+        self.settle();
+        existing(&mut self.slots, series)?.read(tally)
     }
 
-    /// Forgets a series and gives its pages back.
+    /// Forgets a series and gives its memory back.
     pub(super) fn clear(&mut self, series: SeriesId) {
-        let chunk = self.slots.get_mut(series.index() / SLOTS_PER_CHUNK);
-        let Some(chunk) = chunk.and_then(Option::as_mut) else { return };
-        let slot = std::mem::replace(&mut chunk[series.index() % SLOTS_PER_CHUNK], Slot::EMPTY);
-        let Some(shape) = slot.shape else { return };
-        let mut release = |pages: &[PageId]| pages.iter().map(|&page| self.arena.release(page)).sum::<usize>();
-        let (fine, coarse) = (release(&slot.pages.fine) * PAGE_BYTES, release(&slot.pages.coarse) * PAGE_BYTES);
-        shape.budget.give_back(fine);
-        shape.budget.undraw(coarse);
+        self.settle();
+        if let Some(slot) = existing(&mut self.slots, series) {
+            *slot = Slot::EMPTY;
+        }
     }
 
     /// Whether no series has values here.
@@ -165,7 +266,8 @@ impl Store {
 
     /// Has memory ready for what comes, so that folding seldom allocates.
     pub(super) fn stock(&mut self) {
-        self.arena.stock();
+        self.settle();
+        self.pending.reserve_exact(PENDING_MAX);
     }
 
     /// Bytes that no budget counts: slots beside the first store's, and what is ready for what comes.
@@ -173,7 +275,8 @@ impl Store {
         let chunks = self.slots.iter().flatten();
         let slots = chunks.flat_map(|chunk| chunk.iter());
         let uncounted = slots.filter(|slot| self.rank == Rank::Further || slot.shape.is_none()).count();
-        self.slots.capacity() * size_of::<Option<SlotChunk>>() + uncounted * SLOT_BYTES + self.arena.spare_bytes()
+        let pending = self.pending.capacity() * size_of::<Pending>();
+        self.slots.capacity() * size_of::<Option<SlotChunk>>() + uncounted * SLOT_BYTES + pending
     }
 }
 
@@ -184,48 +287,30 @@ fn slot_of<'a>(
     series: SeriesId,
     shape_of: &impl Fn(SeriesId) -> Option<Arc<Shape>>,
 ) -> Option<&'a mut Slot> {
-    let (chunk, at) = (series.index() / SLOTS_PER_CHUNK, series.index() % SLOTS_PER_CHUNK);
+    let (chunk, at) = place(series);
     if slots.get(chunk).and_then(Option::as_ref).is_none_or(|chunk| chunk[at].shape.is_none()) {
         open(slots, series, shape_of(series)?);
     }
+    existing(slots, series)
+}
+
+/// The slot of a series that this store has seen.
+#[inline]
+fn existing(slots: &mut [Option<SlotChunk>], series: SeriesId) -> Option<&mut Slot> {
+    let (chunk, at) = place(series);
     slots.get_mut(chunk)?.as_mut().map(|chunk| &mut chunk[at])
+}
+
+const fn place(series: SeriesId) -> (usize, usize) {
+    (series.index() / SLOTS_PER_CHUNK, series.index() % SLOTS_PER_CHUNK)
 }
 
 #[cold]
 fn open(slots: &mut Vec<Option<SlotChunk>>, series: SeriesId, shape: Arc<Shape>) {
-    let (chunk, at) = (series.index() / SLOTS_PER_CHUNK, series.index() % SLOTS_PER_CHUNK);
+    let (chunk, at) = place(series);
     if slots.len() <= chunk {
         slots.resize_with(chunk + 1, || None);
     }
     let chunk = slots[chunk].get_or_insert_with(|| Box::new([const { Slot::EMPTY }; SLOTS_PER_CHUNK]));
     chunk[at].shape = Some(shape);
-}
-
-impl Pages {
-    /// Adds to a bucket whose page may not exist or may be full; refuses only in a further store, when memory is short.
-    #[cold]
-    fn add(&mut self, shape: &Shape, (arena, rank): (&mut Arena, Rank), bucket: usize, amount: u64) -> bool {
-        let budget = &shape.budget;
-        let fine = &mut self.fine[(bucket / BUCKETS_PER_PAGE).min(FINE_PAGES - 1)];
-        if *fine == 0 && budget.grow(PAGE_BYTES) {
-            *fine = arena.take();
-        }
-        if *fine != 0 {
-            budget.exceed(arena.add(*fine, bucket, amount) * PAGE_BYTES);
-            return true;
-        }
-        if rank == Rank::Further {
-            return false;
-        }
-        let group = shape.grid.group(bucket);
-        let coarse = &mut self.coarse[(group / BUCKETS_PER_PAGE).min(COARSE_PAGES - 1)];
-        let mut taken = 0;
-        if *coarse == 0 {
-            *coarse = arena.take();
-            taken = PAGE_BYTES;
-        }
-        taken += arena.add(*coarse, group, amount) * PAGE_BYTES;
-        budget.draw(taken);
-        true
-    }
 }
