@@ -56,10 +56,10 @@ pub(crate) const ROOTS: [u64; 32] = [
     0xfa83_b2db_722a_033a,
 ];
 
-/// Table cells per octave, as a power of two. Six bits make a cell narrower than an exponential bucket.
-const CELL_BITS_MIN: u32 = 6;
-/// The finest table that is built before boundaries are refused as too close together.
-const CELL_BITS_MAX: u32 = 10;
+/// Table cells per octave, as a power of two: a cell is 0.4 to 0.8 % wide, and an exponential bucket 2.2 %.
+const CELL_BITS: u32 = 7;
+/// Cells for 64 octaves, so that a look-up need not check that it stays inside.
+const CELLS: usize = 64 << CELL_BITS;
 /// How many boundaries may fall into one table cell; the look-up makes this many comparisons.
 const BOUNDS_PER_CELL: usize = 2;
 
@@ -73,6 +73,8 @@ const VALUE_CAP: u64 = 1 << 50;
 
 /// How many buckets a grid may have, and so how many boundaries a service may add: about a hundred.
 pub const BUCKETS_MAX: usize = 1_152;
+/// Places for boundaries: a power of two, so that a look-up need not check that it stays inside.
+const PLACES: usize = BUCKETS_MAX.next_power_of_two();
 /// Exponential boundaries of the grid from one end of a group to the next.
 const BOUNDS_PER_GROUP: usize = 4;
 
@@ -122,10 +124,11 @@ impl GridKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grid {
     kind: GridKind,
+    /// How many buckets there are.
+    len: usize,
     /// The boundaries and behind them a sentinel that no value exceeds.
-    bounds: Box<[u64]>,
-    cell_bits: u32,
-    first_in_cell: Box<[u16]>,
+    bounds: Box<[u64; PLACES + 1]>,
+    first_in_cell: Box<[u16; CELLS]>,
     /// The group of each bucket.
     group_of: Box<[u16]>,
     /// The last bucket of each group.
@@ -151,7 +154,7 @@ impl Grid {
     /// The built-in grid united with `extra` boundaries, in the grid's resolution.
     ///
     /// # Errors
-    /// A boundary outside the grid's range, or so close to two others (0.1 %) that no table tells them apart.
+    /// A boundary outside the grid's range, or so close to two others (0.8 %) that no table tells them apart.
     pub fn with_bounds(kind: GridKind, extra: &[u64]) -> Result<Self, Error> {
         let (min, max) = match kind {
             GridKind::Duration => (DURATION_MIN, DURATION_MAX),
@@ -170,16 +173,16 @@ impl Grid {
             let reason = "a grid has room for about 100 boundaries of the service's own";
             return Err(Error::Boundary { grid: kind.name(), boundary, reason });
         }
-        let built = (CELL_BITS_MIN..=CELL_BITS_MAX).find_map(|bits| Some((bits, cells(&bounds, bits)?)));
-        let Some((cell_bits, first_in_cell)) = built else {
+        let Some(first_in_cell) = cells(&bounds) else {
             let boundary = extra.first().copied().unwrap_or_default();
-            let reason = "it lies within 0.1 % of two others; move it";
+            let reason = "it lies within 0.8 % of two others; move it";
             return Err(Error::Boundary { grid: kind.name(), boundary, reason });
         };
         let ends = united(exponential_bounds(kind, min, max, BOUNDS_PER_GROUP), &explicit);
         let (group_of, last_in_group) = groups(&bounds, &ends);
-        let bounds = bounds.into_iter().chain([u64::MAX]).collect();
-        Ok(Self { kind, bounds, cell_bits, first_in_cell, group_of, last_in_group })
+        let mut places = boxed(u64::MAX);
+        places.iter_mut().zip(&bounds).for_each(|(place, bound)| *place = *bound);
+        Ok(Self { kind, len: bounds.len() + 1, bounds: places, first_in_cell, group_of, last_in_group })
     }
 
     /// Which kind of grid this is.
@@ -189,12 +192,12 @@ impl Grid {
 
     /// The boundaries, ascending, in the grid's resolution.
     pub fn bounds(&self) -> &[u64] {
-        &self.bounds[..self.bounds.len() - 1]
+        &self.bounds[..self.len - 1]
     }
 
     /// How many buckets there are: one more than boundaries.
     pub fn len(&self) -> usize {
-        self.bounds.len()
+        self.len
     }
 
     /// A grid always has buckets.
@@ -202,13 +205,16 @@ impl Grid {
         false
     }
 
-    /// The bucket of `value`, in the grid's resolution: a table look-up and two comparisons, no float.
+    /// The bucket of `value`, in the grid's resolution: a table look-up and two comparisons without a branch.
     #[inline]
     pub fn index(&self, value: u64) -> usize {
-        let Some(&first) = self.first_in_cell.get(cell(value, self.cell_bits)) else { return self.bounds.len() - 1 };
-        let first = usize::from(first);
-        let Some([low, high]) = self.bounds.get(first..).and_then(<[u64]>::first_chunk) else { return first };
-        first + usize::from(value > *low) + usize::from(value > *high)
+        self.lookup().index(value)
+    }
+
+    /// What a loop over many values keeps at hand.
+    #[inline]
+    pub fn lookup(&self) -> Lookup<'_> {
+        Lookup { first_in_cell: &self.first_in_cell, bounds: &self.bounds }
     }
 
     /// How many groups of buckets there are.
@@ -226,7 +232,7 @@ impl Grid {
     /// group is wrong and no quantile too low.
     #[inline]
     pub fn last_in_group(&self, group: usize) -> usize {
-        self.last_in_group.get(group).map_or(self.bounds.len() - 1, |&bucket| usize::from(bucket))
+        self.last_in_group.get(group).map_or(self.len - 1, |&bucket| usize::from(bucket))
     }
 
     /// The upper bound of a bucket, inclusive; `None` for the last one, which has none.
@@ -254,6 +260,22 @@ impl Grid {
         let scaled = (value * self.kind.per_unit() as f64).round();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
         (scaled.is_finite() && (0.0..1.8e19).contains(&scaled)).then_some(scaled as u64)
+    }
+}
+
+/// Finds buckets of one grid; see [`Grid::index`].
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup<'a> {
+    first_in_cell: &'a [u16; CELLS],
+    bounds: &'a [u64; PLACES + 1],
+}
+
+impl Lookup<'_> {
+    /// The bucket of `value`, in the grid's resolution.
+    #[inline]
+    pub fn index(self, value: u64) -> usize {
+        let first = usize::from(self.first_in_cell[cell(value)]) % PLACES;
+        first + usize::from(value > self.bounds[first]) + usize::from(value > self.bounds[first + 1])
     }
 }
 
@@ -303,32 +325,35 @@ fn groups(bounds: &[u64], ends: &[u64]) -> (Box<[u16]>, Box<[u16]>) {
 /// They are read from the bits of the float that the integer is converted to, which is exact as far as the grid goes. The
 /// instruction that finds the highest bit of an integer would wait, on common processors, for the value found before.
 #[inline]
-const fn cell(value: u64, bits: u32) -> usize {
-    const MANTISSA_BITS: u32 = f64::MANTISSA_DIGITS - 1;
-    const BIAS: u64 = 1_023;
-    // one more, so that zero has a highest bit; a signed integer, because that takes one instruction
+const fn cell(value: u64) -> usize {
+    const SHIFT: u32 = f64::MANTISSA_DIGITS - 1 - CELL_BITS;
+    // two more, so that the octaves of a float, which are then 1,024 and more, begin at cell 0; a signed integer, because
+    // that takes one instruction
     let capped = if value < VALUE_CAP { value } else { VALUE_CAP };
-    let float = (capped + 1).cast_signed() as f64;
-    #[expect(clippy::cast_possible_truncation, reason = "at most 52 octaves of 2^10 cells")]
-    let index = ((float.to_bits() >> (MANTISSA_BITS - bits)) - (BIAS << bits)) as usize;
+    let float = (capped + 2).cast_signed() as f64;
+    let index = (float.to_bits() >> SHIFT) as usize % CELLS;
     index
 }
 
 /// For each cell the first boundary that is not below it, or `None` when a cell holds more than the look-up compares.
-fn cells(bounds: &[u64], bits: u32) -> Option<Box<[u16]>> {
-    let last = *bounds.last()?;
-    let mut first_in_cell: Vec<u16> = Vec::with_capacity(cell(last, bits) + 1);
+fn cells(bounds: &[u64]) -> Option<Box<[u16; CELLS]>> {
+    let mut first_in_cell = boxed(u16::try_from(bounds.len()).ok()?);
+    let mut next_cell = 0;
     let mut at = 0;
-    while at < bounds.len() {
-        let end = (at + BOUNDS_PER_CELL + 1).min(bounds.len());
-        let crowd = bounds[at..end].iter().filter(|&&bound| cell(bound, bits) == cell(bounds[at], bits)).count();
-        if crowd > BOUNDS_PER_CELL {
+    for crowd in bounds.chunk_by(|a, b| cell(*a) == cell(*b)) {
+        if crowd.len() > BOUNDS_PER_CELL {
             return None;
         }
-        first_in_cell.resize(cell(bounds[at], bits) + 1, u16::try_from(at).ok()?);
-        at += crowd;
+        let end = cell(crowd[0]) + 1;
+        first_in_cell[next_cell..end].fill(u16::try_from(at).ok()?);
+        (next_cell, at) = (end, at + crowd.len());
     }
-    Some(first_in_cell.into())
+    Some(first_in_cell)
+}
+
+/// An array that was never on the stack.
+fn boxed<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
+    vec![value; N].into_boxed_slice().try_into().unwrap_or_else(|_| unreachable!("N elements are an array of N"))
 }
 
 #[cfg(test)]

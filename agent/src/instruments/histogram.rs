@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::recording::{self, Reading, SeriesId, Shape};
 
-/// Whole seconds whose nanoseconds are a `u64`: 584 years.
-const SECONDS_IN_64_BITS: u64 = u64::MAX / 1_000_000_000;
+/// A duration of fewer whole seconds is one multiplication and surely fits an entry of a log.
+const SECONDS_IN_AN_ENTRY: u64 = recording::VALUE_MAX / 1_000_000_000;
 
 /// A handle to one histogram series; clones record into the same series.
 ///
@@ -46,12 +46,17 @@ impl Histogram {
     /// Records how long something took.
     #[inline]
     pub fn record(&self, duration: Duration) {
-        // a product of 64 bits, where that of any duration needs 128
-        let nanos = match duration.as_secs() {
-            seconds if seconds < SECONDS_IN_64_BITS => seconds * 1_000_000_000 + u64::from(duration.subsec_nanos()),
-            _ => u64::MAX,
-        };
-        self.record_units(nanos);
+        if duration.as_secs() < SECONDS_IN_AN_ENTRY {
+            self.record_units(duration.as_secs() * 1_000_000_000 + u64::from(duration.subsec_nanos()));
+        } else {
+            self.record_long(duration);
+        }
+    }
+
+    /// Durations of a quarter of an hour and more are rare enough for 128 bits.
+    #[cold]
+    fn record_long(&self, duration: Duration) {
+        self.record_units(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Records a size or a count, for metrics whose unit is not `s`.

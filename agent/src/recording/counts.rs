@@ -24,22 +24,13 @@ struct Carries(Vec<Box<[u16]>>);
 impl Counts {
     pub(super) const EMPTY: Self = Self { low: Vec::new(), first: 0, carries: None };
 
-    /// Adds one; `false` outside of the range and when the count has no room for one more.
+    /// Adds one; `false` outside of the range, and when the count went from 65,535 to 0: then 65,536 are to be
+    /// [added](Self::add).
     #[inline]
     pub(super) fn increment(&mut self, bucket: usize) -> bool {
         let Some(count) = self.low.get_mut(bucket.wrapping_sub(self.first)) else { return false };
-        let more = count.wrapping_add(1);
-        if more != 0 {
-            *count = more;
-        }
-        more != 0
-    }
-
-    /// Sets a full count to 0, for one more: 65,536 are then to be [added](Self::add).
-    pub(super) fn wrap(&mut self, bucket: usize) {
-        if let Some(count) = self.low.get_mut(bucket.wrapping_sub(self.first)) {
-            *count = 0;
-        }
+        *count = count.wrapping_add(1);
+        *count != 0
     }
 
     /// Adds to a bucket of the range; returns how many bytes that took. Does nothing outside of the range.
@@ -150,7 +141,6 @@ mod tests {
         let mut taken = counts.add(3, 65_534);
         for _ in 0..3 {
             if !counts.increment(3) {
-                counts.wrap(3);
                 taken += counts.add(3, 1 << 16);
             }
         }

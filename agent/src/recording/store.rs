@@ -124,24 +124,25 @@ impl Slot {
         budget.draw(coarse.bytes() - before);
     }
 
-    /// Counts the leading entries that are of this series and need no more memory; returns how many they are.
+    /// Counts the leading entries that are of this series and need no more memory; returns the others, `None` when this is
+    /// no series' slot yet.
     #[inline]
-    fn fold(&mut self, series: SeriesId, entries: &[impl Entry]) -> usize {
-        let Self { counts, sum, shape: Some(shape), .. } = self else { return 0 };
-        let grid = &*shape.grid;
-        let value_in = |entry: u64| Some(entry.wrapping_sub(series.entry(0))).filter(|value| *value <= VALUE_MAX);
-        let mut folded = 0;
+    fn fold<'a, E: Entry>(&mut self, series: SeriesId, entries: &'a [E]) -> Option<&'a [E]> {
+        let Self { counts, sum, shape: Some(shape), .. } = self else { return None };
+        let buckets = shape.grid.lookup();
         let mut total = *sum;
-        for entry in entries {
-            let Some(value) = value_in(entry.load()) else { break };
-            if !counts.increment(grid.index(value)) {
+        let mut rest = entries.iter();
+        while let Some(entry) = rest.as_slice().first() {
+            // a value, if it is of this series
+            let value = entry.load().wrapping_sub(series.entry(0));
+            if value > VALUE_MAX || !counts.increment(buckets.index(value)) {
                 break;
             }
             total = total.wrapping_add(value);
-            folded += 1;
+            rest.next();
         }
         *sum = total;
-        folded
+        Some(rest.as_slice())
     }
 
     /// Adds everything to `tally`.
@@ -180,17 +181,35 @@ impl Store {
         let mut rest = entries;
         while let Some(first) = rest.first().map(Entry::load) {
             let series = SeriesId::of(first);
-            let folded = slot_of(&mut self.slots, series, &shape_of).map(|slot| slot.fold(series, rest));
-            // a series that no handle has keeps nothing
-            rest = rest.get(folded.unwrap_or(1)..).unwrap_or_default();
-            if let (Some(_), Some(next)) = (folded, rest.first().map(Entry::load))
-                && SeriesId::of(next) == series
-            {
+            let Some(others) = existing(&mut self.slots, series).and_then(|slot| slot.fold(series, rest)) else {
+                if !self.open(series, &shape_of) {
+                    rest = &rest[1..];
+                }
+                continue;
+            };
+            rest = others;
+            if let Some(next) = rest.first().map(Entry::load).filter(|next| SeriesId::of(*next) == series) {
                 self.put_off(series, value_of(next));
                 rest = &rest[1..];
             }
         }
         std::mem::take(&mut self.refused)
+    }
+
+    /// Makes the slot of a series, if it has none; `false` for a series that no handle has.
+    #[cold]
+    fn open(&mut self, series: SeriesId, shape_of: &impl Fn(SeriesId) -> Option<Arc<Shape>>) -> bool {
+        let (chunk, at) = place(series);
+        if existing(&mut self.slots, series).is_some_and(|slot| slot.shape.is_some()) {
+            return true;
+        }
+        let Some(shape) = shape_of(series) else { return false };
+        if self.slots.len() <= chunk {
+            self.slots.resize_with(chunk + 1, || None);
+        }
+        let chunk = self.slots[chunk].get_or_insert_with(|| Box::new([const { Slot::EMPTY }; SLOTS_PER_CHUNK]));
+        chunk[at].shape = Some(shape);
+        true
     }
 
     /// Counts a value for which its series has no memory here: that is had when the next reader comes.
@@ -199,13 +218,11 @@ impl Store {
         let Some(slot) = existing(&mut self.slots, series) else { return };
         let Some(shape) = &slot.shape else { return };
         let bucket = shape.grid.index(value);
+        // it was refused although it is in the range: the count has wrapped
         let is_carry = slot.counts.reaches(bucket);
         if !is_carry && self.rank == Rank::Further && shape.budget.is_short() {
             self.refused.push(series.entry(value));
             return;
-        }
-        if is_carry {
-            slot.counts.wrap(bucket);
         }
         slot.sum = slot.sum.wrapping_add(value);
         self.pending.push(Pending { series, bucket: u16::try_from(bucket).unwrap_or(u16::MAX), is_carry });
@@ -225,7 +242,8 @@ impl Store {
 
     /// Adds one value of any size; the first store has room for all.
     pub(super) fn add(&mut self, series: SeriesId, value: u64, shape_of: impl Fn(SeriesId) -> Option<Arc<Shape>>) {
-        let Some(slot) = slot_of(&mut self.slots, series, &shape_of) else { return };
+        self.open(series, &shape_of);
+        let Some(slot) = existing(&mut self.slots, series) else { return };
         let Some(shape) = &slot.shape else { return };
         slot.sum = slot.sum.wrapping_add(value);
         slot.add(shape.grid.index(value), 1, self.rank);
@@ -233,7 +251,8 @@ impl Store {
 
     /// Adds what another store counted.
     pub(super) fn add_tally(&mut self, series: SeriesId, tally: &Tally, shape: &Arc<Shape>) {
-        let Some(slot) = slot_of(&mut self.slots, series, &|_| Some(Arc::clone(shape))) else { return };
+        self.open(series, &|_| Some(Arc::clone(shape)));
+        let Some(slot) = existing(&mut self.slots, series) else { return };
         slot.sum = slot.sum.wrapping_add(tally.sum);
         for bucket in tally.used.clone().filter(|&bucket| tally.counts[bucket] > 0) {
             slot.add(bucket, tally.counts[bucket], self.rank);
@@ -280,20 +299,6 @@ impl Store {
     }
 }
 
-/// The slot of a series; `None` for a series that no handle has.
-#[inline]
-fn slot_of<'a>(
-    slots: &'a mut Vec<Option<SlotChunk>>,
-    series: SeriesId,
-    shape_of: &impl Fn(SeriesId) -> Option<Arc<Shape>>,
-) -> Option<&'a mut Slot> {
-    let (chunk, at) = place(series);
-    if slots.get(chunk).and_then(Option::as_ref).is_none_or(|chunk| chunk[at].shape.is_none()) {
-        open(slots, series, shape_of(series)?);
-    }
-    existing(slots, series)
-}
-
 /// The slot of a series that this store has seen.
 #[inline]
 fn existing(slots: &mut [Option<SlotChunk>], series: SeriesId) -> Option<&mut Slot> {
@@ -305,12 +310,3 @@ const fn place(series: SeriesId) -> (usize, usize) {
     (series.index() / SLOTS_PER_CHUNK, series.index() % SLOTS_PER_CHUNK)
 }
 
-#[cold]
-fn open(slots: &mut Vec<Option<SlotChunk>>, series: SeriesId, shape: Arc<Shape>) {
-    let (chunk, at) = place(series);
-    if slots.len() <= chunk {
-        slots.resize_with(chunk + 1, || None);
-    }
-    let chunk = slots[chunk].get_or_insert_with(|| Box::new([const { Slot::EMPTY }; SLOTS_PER_CHUNK]));
-    chunk[at].shape = Some(shape);
-}
