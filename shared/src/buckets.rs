@@ -331,8 +331,7 @@ const fn cell(value: u64) -> usize {
     // that takes one instruction
     let capped = if value < VALUE_CAP { value } else { VALUE_CAP };
     let float = (capped + 2).cast_signed() as f64;
-    let index = (float.to_bits() >> SHIFT) as usize % CELLS;
-    index
+    (float.to_bits() >> SHIFT) as usize % CELLS
 }
 
 /// For each cell the first boundary that is not below it, or `None` when a cell holds more than the look-up compares.

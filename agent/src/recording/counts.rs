@@ -2,6 +2,11 @@
 
 use std::ops::Range;
 
+use heartline_shared::buckets::Lookup;
+
+use super::log::Entry;
+use super::series::{SeriesId, VALUE_MAX};
+
 /// Ranges begin and end at multiples of this.
 const STEP: usize = 16;
 
@@ -31,6 +36,40 @@ impl Counts {
         let Some(count) = self.low.get_mut(bucket.wrapping_sub(self.first)) else { return false };
         *count = count.wrapping_add(1);
         *count != 0
+    }
+
+    /// Counts a value and adds it to `sum`; does not when its bucket [refuses](Self::increment).
+    #[inline]
+    pub(super) fn count(&mut self, buckets: Lookup<'_>, value: u64, sum: &mut u64) -> bool {
+        let counted = self.increment(buckets.index(value));
+        if counted {
+            *sum = sum.wrapping_add(value);
+        }
+        counted
+    }
+
+    /// [Counts](Self::count) the leading `entries` that are of this series. Returns those behind them, and a value that was
+    /// refused: then it is that of the entry before.
+    #[inline]
+    pub(super) fn count_all<'a, E: Entry>(
+        &mut self,
+        buckets: Lookup<'_>,
+        (series, entries): (SeriesId, &'a [E]),
+        sum: &mut u64,
+    ) -> (&'a [E], Option<u64>) {
+        let mut rest = entries;
+        while let [entry, others @ ..] = rest {
+            // entries of one series differ from its smallest one by their values
+            let value = entry.load().wrapping_sub(series.entry(0));
+            if value > VALUE_MAX {
+                break;
+            }
+            rest = others;
+            if !self.count(buckets, value, sum) {
+                return (rest, Some(value));
+            }
+        }
+        (rest, None)
     }
 
     /// Adds to a bucket of the range; returns how many bytes that took. Does nothing outside of the range.

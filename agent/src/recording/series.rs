@@ -43,12 +43,6 @@ impl SeriesId {
     }
 }
 
-/// The value of an entry.
-#[inline]
-pub(super) const fn value_of(entry: u64) -> u64 {
-    entry & VALUE_MAX
-}
-
 /// What the histograms of one grid and one agent have in common.
 #[derive(Debug)]
 pub(crate) struct Shape {

@@ -7,21 +7,20 @@ use heartline_shared::buckets::BUCKETS_MAX;
 
 use super::counts::Counts;
 use super::log::Entry;
-use super::series::{SeriesId, Shape, VALUE_MAX, value_of};
+use super::series::{SeriesId, Shape};
 
-const SLOTS_PER_CHUNK: usize = 32;
+/// Slots are made in groups of this many.
+const SLOTS_STEP: usize = 32;
 /// What folding leaves for the next reader, before it allocates itself.
 const PENDING_MAX: usize = 256;
 
 /// Bytes of a series in a store, without its counts.
 pub(crate) const SLOT_BYTES: usize = size_of::<Slot>();
 
-type SlotChunk = Box<[Slot; SLOTS_PER_CHUNK]>;
-
 /// Every series' counts, as far as they were folded here.
 #[derive(Debug)]
 pub(super) struct Store {
-    slots: Vec<Option<SlotChunk>>,
+    slots: Vec<Slot>,
     /// Counts that need memory which was not there when they were folded.
     pending: Vec<Pending>,
     rank: Rank,
@@ -124,27 +123,6 @@ impl Slot {
         budget.draw(coarse.bytes() - before);
     }
 
-    /// Counts the leading entries that are of this series and need no more memory; returns the others, `None` when this is
-    /// no series' slot yet.
-    #[inline]
-    fn fold<'a, E: Entry>(&mut self, series: SeriesId, entries: &'a [E]) -> Option<&'a [E]> {
-        let Self { counts, sum, shape: Some(shape), .. } = self else { return None };
-        let buckets = shape.grid.lookup();
-        let mut total = *sum;
-        let mut rest = entries.iter();
-        while let Some(entry) = rest.as_slice().first() {
-            // a value, if it is of this series
-            let value = entry.load().wrapping_sub(series.entry(0));
-            if value > VALUE_MAX || !counts.increment(buckets.index(value)) {
-                break;
-            }
-            total = total.wrapping_add(value);
-            rest.next();
-        }
-        *sum = total;
-        Some(rest.as_slice())
-    }
-
     /// Adds everything to `tally`.
     fn read(&self, tally: &mut Tally) -> Option<&Arc<Shape>> {
         let shape = self.shape.as_ref()?;
@@ -179,18 +157,22 @@ impl Store {
         shape_of: impl Fn(SeriesId) -> Option<Arc<Shape>>,
     ) -> Vec<u64> {
         let mut rest = entries;
-        while let Some(first) = rest.first().map(Entry::load) {
+        while let [first, others @ ..] = rest {
+            let first = first.load();
             let series = SeriesId::of(first);
-            let Some(others) = existing(&mut self.slots, series).and_then(|slot| slot.fold(series, rest)) else {
-                if !self.open(series, &shape_of) {
-                    rest = &rest[1..];
-                }
+            let Some(Slot { counts, sum, shape: Some(shape), .. }) = self.slots.get_mut(series.index()) else {
+                rest = if self.open(series, &shape_of) { rest } else { others };
                 continue;
             };
             rest = others;
-            if let Some(next) = rest.first().map(Entry::load).filter(|next| SeriesId::of(*next) == series) {
-                self.put_off(series, value_of(next));
-                rest = &rest[1..];
+            let value = first - series.entry(0);
+            let buckets = shape.grid.lookup();
+            let mut refused = (!counts.count(buckets, value, sum)).then_some(value);
+            if refused.is_none() && rest.first().is_some_and(|next| SeriesId::of(next.load()) == series) {
+                (rest, refused) = counts.count_all(buckets, (series, rest), sum);
+            }
+            if let Some(value) = refused {
+                self.put_off(series, value);
             }
         }
         std::mem::take(&mut self.refused)
@@ -199,23 +181,24 @@ impl Store {
     /// Makes the slot of a series, if it has none; `false` for a series that no handle has.
     #[cold]
     fn open(&mut self, series: SeriesId, shape_of: &impl Fn(SeriesId) -> Option<Arc<Shape>>) -> bool {
-        let (chunk, at) = place(series);
-        if existing(&mut self.slots, series).is_some_and(|slot| slot.shape.is_some()) {
+        let at = series.index();
+        if self.slots.get(at).is_some_and(|slot| slot.shape.is_some()) {
             return true;
         }
         let Some(shape) = shape_of(series) else { return false };
-        if self.slots.len() <= chunk {
-            self.slots.resize_with(chunk + 1, || None);
+        if self.slots.len() <= at {
+            let slots = (at + 1).next_multiple_of(SLOTS_STEP).max(self.slots.len() / 4 * 5);
+            self.slots.reserve_exact(slots - self.slots.len());
+            self.slots.resize_with(slots, || Slot::EMPTY);
         }
-        let chunk = self.slots[chunk].get_or_insert_with(|| Box::new([const { Slot::EMPTY }; SLOTS_PER_CHUNK]));
-        chunk[at].shape = Some(shape);
+        self.slots[at].shape = Some(shape);
         true
     }
 
     /// Counts a value for which its series has no memory here: that is had when the next reader comes.
     #[cold]
     fn put_off(&mut self, series: SeriesId, value: u64) {
-        let Some(slot) = existing(&mut self.slots, series) else { return };
+        let Some(slot) = self.slots.get_mut(series.index()) else { return };
         let Some(shape) = &slot.shape else { return };
         let bucket = shape.grid.index(value);
         // it was refused although it is in the range: the count has wrapped
@@ -234,7 +217,7 @@ impl Store {
     /// Gets the memory for what was put off.
     fn settle(&mut self) {
         for Pending { series, bucket, is_carry } in self.pending.drain(..) {
-            if let Some(slot) = existing(&mut self.slots, series) {
+            if let Some(slot) = self.slots.get_mut(series.index()) {
                 slot.add(usize::from(bucket), if is_carry { 1 << 16 } else { 1 }, self.rank);
             }
         }
@@ -243,7 +226,7 @@ impl Store {
     /// Adds one value of any size; the first store has room for all.
     pub(super) fn add(&mut self, series: SeriesId, value: u64, shape_of: impl Fn(SeriesId) -> Option<Arc<Shape>>) {
         self.open(series, &shape_of);
-        let Some(slot) = existing(&mut self.slots, series) else { return };
+        let Some(slot) = self.slots.get_mut(series.index()) else { return };
         let Some(shape) = &slot.shape else { return };
         slot.sum = slot.sum.wrapping_add(value);
         slot.add(shape.grid.index(value), 1, self.rank);
@@ -252,7 +235,7 @@ impl Store {
     /// Adds what another store counted.
     pub(super) fn add_tally(&mut self, series: SeriesId, tally: &Tally, shape: &Arc<Shape>) {
         self.open(series, &|_| Some(Arc::clone(shape)));
-        let Some(slot) = existing(&mut self.slots, series) else { return };
+        let Some(slot) = self.slots.get_mut(series.index()) else { return };
         slot.sum = slot.sum.wrapping_add(tally.sum);
         for bucket in tally.used.clone().filter(|&bucket| tally.counts[bucket] > 0) {
             slot.add(bucket, tally.counts[bucket], self.rank);
@@ -262,25 +245,25 @@ impl Store {
     /// Adds the counts of a series to `tally`; says with which shape they were counted.
     pub(super) fn read(&mut self, series: SeriesId, tally: &mut Tally) -> Option<&Arc<Shape>> {
         self.settle();
-        existing(&mut self.slots, series)?.read(tally)
+        self.slots.get_mut(series.index())?.read(tally)
     }
 
     /// Forgets a series and gives its memory back.
     pub(super) fn clear(&mut self, series: SeriesId) {
         self.settle();
-        if let Some(slot) = existing(&mut self.slots, series) {
+        if let Some(slot) = self.slots.get_mut(series.index()) {
             *slot = Slot::EMPTY;
         }
     }
 
     /// Whether no series has values here.
     pub(super) fn is_empty(&self) -> bool {
-        self.slots.iter().flatten().all(|chunk| chunk.iter().all(|slot| slot.shape.is_none()))
+        self.slots.iter().all(|slot| slot.shape.is_none())
     }
 
     /// How many series this store may hold.
     pub(super) fn series_end(&self) -> usize {
-        self.slots.len() * SLOTS_PER_CHUNK
+        self.slots.len()
     }
 
     /// Has memory ready for what comes, so that folding seldom allocates.
@@ -291,22 +274,8 @@ impl Store {
 
     /// Bytes that no budget counts: slots beside the first store's, and what is ready for what comes.
     pub(super) fn spare_bytes(&self) -> usize {
-        let chunks = self.slots.iter().flatten();
-        let slots = chunks.flat_map(|chunk| chunk.iter());
-        let uncounted = slots.filter(|slot| self.rank == Rank::Further || slot.shape.is_none()).count();
+        let counted = self.slots.iter().filter(|slot| self.rank == Rank::First && slot.shape.is_some()).count();
         let pending = self.pending.capacity() * size_of::<Pending>();
-        self.slots.capacity() * size_of::<Option<SlotChunk>>() + uncounted * SLOT_BYTES + pending
+        (self.slots.capacity() - counted) * SLOT_BYTES + pending
     }
 }
-
-/// The slot of a series that this store has seen.
-#[inline]
-fn existing(slots: &mut [Option<SlotChunk>], series: SeriesId) -> Option<&mut Slot> {
-    let (chunk, at) = place(series);
-    slots.get_mut(chunk)?.as_mut().map(|chunk| &mut chunk[at])
-}
-
-const fn place(series: SeriesId) -> (usize, usize) {
-    (series.index() / SLOTS_PER_CHUNK, series.index() % SLOTS_PER_CHUNK)
-}
-
