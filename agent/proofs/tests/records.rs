@@ -78,7 +78,7 @@ impl Plain {
     }
 
     fn histogram(&self) -> Histogram {
-        Histogram::from_dense(self.counts.iter().copied(), self.sum)
+        Histogram::from_dense(0, self.counts.iter().copied(), self.sum)
     }
 }
 
