@@ -158,7 +158,7 @@ impl Agent {
     /// A job queue; asked for twice, it is the same one. Without [`watch_queue`](Self::watch_queue), what waits and runs is counted from its guards.
     pub fn queue(&self, name: &str) -> Queue {
         self.core().handles.queues.get_or_make(name, || {
-            let queue = Queue::new(&self.core().registry, name);
+            let queue = Queue::new(&self.core().registry, &self.core().failures, name);
             let read = queue.clone();
             self.probe(format!("guards of queue {name}"), move |into, _| read.read_own(into));
             queue

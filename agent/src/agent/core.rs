@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::recorder::FlightRecorder;
 use crate::registry::Registry;
 use crate::server::{Deadlines, Options, Source, Token};
-use crate::signals::{HealthChecks, Overall};
+use crate::signals::{Failures, HealthChecks, Overall};
 use crate::snapshot::{Collector, Families, Tick};
 
 /// Called with the agent's own figures about the heap when the leak verdict changes.
@@ -31,6 +31,7 @@ pub(crate) struct Core {
     collected: Mutex<Arc<Families>>,
     heap_callbacks: Mutex<Vec<HeapCallback>>,
     recorder: Option<FlightRecorder>,
+    pub(crate) failures: Arc<Failures>,
     started: Tick,
     seq: AtomicU64,
 }
@@ -56,6 +57,7 @@ impl Core {
             collected: Mutex::default(),
             heap_callbacks: Mutex::default(),
             recorder: (history > 0).then(|| FlightRecorder::new(history)),
+            failures: Arc::default(),
             started,
             seq: AtomicU64::new(0),
         }
@@ -84,7 +86,7 @@ impl Core {
             *list = collectors;
         }
         crate::recording::recorder().read().maintain();
-        let history = self.recorder.as_ref().map_or(0, FlightRecorder::bytes);
+        let history = self.recorder.as_ref().map_or(0, FlightRecorder::bytes) + self.failures.bytes();
         families.integer("heartline.agent.memory", Labels::empty(), (self.registry.bytes() + history) as u64);
         families.number("heartline.agent.cpu.time", Labels::empty(), thread_cpu_time().as_secs_f64());
         let leak = |families: &Families| families.heap.as_ref().map_or(Leak::None, |heap| heap.leak);
@@ -196,6 +198,10 @@ impl Source for Core {
 
     fn recorder(&self) -> Option<&FlightRecorder> {
         self.recorder.as_ref()
+    }
+
+    fn failures(&self) -> Option<&Failures> {
+        Some(&self.failures)
     }
 }
 

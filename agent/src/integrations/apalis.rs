@@ -314,6 +314,7 @@ where
             None => guard,
         };
         let execution = Arc::clone(task.ctx());
+        let guard = identified(guard, &execution);
         let mut guard = Some(guard);
         let inner = Unwinding::watch(&mut guard, || self.inner.call(task));
         JobFuture { inner, guard, execution, rules: Arc::clone(rules) }
@@ -329,6 +330,15 @@ fn waited(execution: &ExecutionContext, now: Tick) -> Option<Duration> {
     let due = execution.run_at().map(|seconds| seconds.saturating_mul(1_000));
     let since = enqueued.max(due)?;
     Some(Duration::from_millis(now.wall.0.saturating_sub(since)))
+}
+
+/// The guard with the job's id and attempt, as far as the backend says them.
+fn identified(guard: JobGuard, execution: &ExecutionContext) -> JobGuard {
+    match execution.task_id() {
+        // the worker counts the attempt when it begins; without a worker this run is still the first
+        Some(id) => guard.identified(id, u32::try_from(execution.attempt().max(1)).unwrap_or(u32::MAX)),
+        None => guard,
+    }
 }
 
 impl EndedByPanic for JobGuard {
@@ -359,7 +369,7 @@ impl<T, F: Future<Output = Result<T, BoxDynError>>> Future for JobFuture<F> {
             match &result {
                 Ok(_) => guard.completed(),
                 Err(error) if this.rules.runs_again(error, this.execution) => guard.retried(),
-                Err(error) => guard.failed((this.rules.error_type)(error)),
+                Err(error) => identified(guard, this.execution).failed((this.rules.error_type)(error)),
             }
         }
         Poll::Ready(result)

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use heartline_shared::Snapshot;
 
 use crate::recorder::FlightRecorder;
-use crate::signals::Overall;
+use crate::signals::{Failures, Overall};
 
 pub(crate) use listener::{BoundAddress, Deadlines, Endpoint, Options};
 pub(crate) use token::Token;
@@ -36,6 +36,11 @@ pub(crate) trait Source: Send + Sync {
 
     /// The newest hours; `None` when they are not kept.
     fn recorder(&self) -> Option<&FlightRecorder> {
+        None
+    }
+
+    /// The newest jobs that failed; `None` when they are not kept.
+    fn failures(&self) -> Option<&Failures> {
         None
     }
 }

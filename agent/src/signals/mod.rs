@@ -4,6 +4,7 @@
 
 mod breakers;
 mod caches;
+mod failures;
 mod health;
 mod pools;
 mod probe;
@@ -14,6 +15,7 @@ mod resolved;
 
 pub use breakers::{Breaker, BreakerState};
 pub use caches::{Cache, CacheOperation, CacheStatus, Eviction};
+pub(crate) use failures::{FAILURES_MAX, FailedJob, Failures, ShortText};
 pub use health::Check;
 pub(crate) use health::{CheckFuture, HealthChecks, Overall};
 pub use pools::{Pool, PoolStatus, WaitGuard};

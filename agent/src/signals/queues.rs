@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use heartline_shared::Labels;
+use heartline_shared::{Labels, UnixMillis};
 
 use crate::clock::Stamp;
 use crate::instruments::{Counter, Histogram, InFlight, InFlightGuard};
 use crate::registry::{Registry, Room};
+use crate::signals::failures::{FailedJob, Failures, ShortText};
 use crate::signals::resolved::Resolved;
 use crate::snapshot::Families;
 
@@ -51,6 +52,7 @@ pub struct Queue(Arc<Series>);
 #[derive(Debug)]
 struct Series {
     registry: Arc<Registry>,
+    failures: Arc<Failures>,
     name: String,
     labels: Labels,
     enqueued: Counter,
@@ -66,6 +68,7 @@ struct Series {
 /// The series of one kind of job.
 #[derive(Debug)]
 struct Job {
+    name: ShortText,
     succeeded: Counter,
     retried: Counter,
     failed_labels: Labels,
@@ -89,16 +92,19 @@ pub struct JobGuard {
     job: Arc<Job>,
     start: Stamp,
     finished: bool,
+    id: Option<ShortText>,
+    attempts: Option<u32>,
     _active: InFlightGuard,
 }
 
 impl Queue {
-    pub(crate) fn new(registry: &Arc<Registry>, name: &str) -> Self {
+    pub(crate) fn new(registry: &Arc<Registry>, failures: &Arc<Failures>, name: &str) -> Self {
         let labels = Labels::from_pairs([("queue.name", name)]);
         Self(Arc::new(Series {
             enqueued: registry.counter("heartline.job.enqueued", labels.clone(), Room::Reserved),
             wait: registry.histogram("heartline.job.wait.duration", labels.clone(), Room::Reserved),
             registry: Arc::clone(registry),
+            failures: Arc::clone(failures),
             name: name.to_owned(),
             labels,
             enqueued_as: Resolved::new(),
@@ -132,7 +138,15 @@ impl Queue {
         let series = &*self.0;
         series.started.increment();
         let job = series.jobs.with(job, || Arc::new(Job::new(series, job)), Arc::clone);
-        JobGuard { job, start: Stamp::now(), finished: false, _active: series.active.enter(), queue: self.clone() }
+        JobGuard {
+            job,
+            start: Stamp::now(),
+            finished: false,
+            id: None,
+            attempts: None,
+            _active: series.active.enter(),
+            queue: self.clone(),
+        }
     }
 
     /// Marks that a probe counts the jobs; the agent's own counts are not shown then.
@@ -185,6 +199,7 @@ impl Job {
         let took = |outcome| registry.histogram(DURATION, labels.clone().with("job.outcome", outcome), Room::Shared);
         completed("failure"); // so that its rate exists before the first failure brings an error type
         Self {
+            name: ShortText::new(name),
             succeeded: completed("success"),
             retried: completed("retry"),
             failed_labels: labels.clone().with("job.outcome", "failure"),
@@ -201,6 +216,14 @@ impl JobGuard {
         self
     }
 
+    /// What the queue calls this job, and the how manieth attempt this run is: shown beside its failure. The first 64 bytes
+    /// of the id are kept. Nothing of what the job is about comes here.
+    pub fn identified(mut self, id: impl std::fmt::Display, attempt: u32) -> Self {
+        self.id = Some(ShortText::displayed(&id));
+        self.attempts = Some(attempt);
+        self
+    }
+
     /// The job did its work.
     pub fn completed(mut self) {
         self.job.succeeded.increment();
@@ -213,7 +236,8 @@ impl JobGuard {
         self.end(Outcome::Retry);
     }
 
-    /// The job failed for good; `error_type` is one of few stable words.
+    /// The job failed for good; `error_type` is one of few stable words. The newest failures are listed under
+    /// `/api/v1/jobs/failed`.
     pub fn failed(mut self, error_type: &str) {
         self.fail(error_type);
     }
@@ -223,6 +247,15 @@ impl JobGuard {
         let labels = || self.job.failed_labels.clone().with("error.type", error_type);
         let resolve = || registry.counter(COMPLETED, labels(), Room::Shared);
         self.job.failed.with(error_type, resolve, Counter::increment);
+        self.queue.0.failures.record(&FailedJob {
+            number: 0,
+            at: UnixMillis(0),
+            queue: ShortText::new(&self.queue.0.name),
+            job: self.job.name,
+            error_type: ShortText::new(error_type),
+            id: self.id,
+            attempts: self.attempts,
+        });
         self.end(Outcome::Failure);
     }
 

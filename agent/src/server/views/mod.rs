@@ -2,11 +2,12 @@
 //! the newest snapshot. Who may read them is not decided here.
 //!
 //! `parameters` reads what is asked for, `figures` holds what all compute with; `requests`, `queries`, `caches`, `jobs` and
-//! `process` make one block each, `documents` puts them together, `verdicts` says what they mean; `trends` and `history`
+//! `process` make one block each, `failed` lists jobs, `documents` puts them together, `verdicts` says what they mean; `trends` and `history`
 //! go back in time.
 
 mod caches;
 mod documents;
+mod failed;
 mod figures;
 mod history;
 mod jobs;
@@ -59,6 +60,7 @@ pub(super) enum View {
     Trends,
     Cache,
     Jobs,
+    FailedJobs,
     History,
 }
 
@@ -80,6 +82,7 @@ impl View {
             "/trends" => Self::Trends,
             "/cache" => Self::Cache,
             "/jobs" => Self::Jobs,
+            "/jobs/failed" => Self::FailedJobs,
             "/history" if !alias => Self::History,
             _ => return None,
         };
@@ -88,6 +91,9 @@ impl View {
 
     /// The answer to a request with these parameters that arrived at `now` on the boot-time clock.
     pub(super) fn answer(self, asked: Asked<'_>, query: &str, fresh: &Arc<Fresh>, now: Duration) -> Answer {
+        if self == Self::FailedJobs {
+            return failed_jobs(asked, &Parameters::of(query), fresh);
+        }
         let Some(recorder) = fresh.source().recorder() else {
             return asked.problem(StatusCode::NOT_IMPLEMENTED, NO_HISTORY);
         };
@@ -125,8 +131,18 @@ impl View {
             Self::Trends => trends::document(&view, recorder, parameters)?,
             Self::Cache => caches::document(&view),
             Self::Jobs => jobs::document(&view),
-            Self::Realtime | Self::History => documents::realtime(&view),
+            Self::Realtime | Self::History | Self::FailedJobs => documents::realtime(&view),
         })
+    }
+}
+
+fn failed_jobs(asked: Asked<'_>, parameters: &Parameters, fresh: &Fresh) -> Answer {
+    let Some(failures) = fresh.source().failures() else {
+        return asked.problem(StatusCode::NOT_IMPLEMENTED, "this agent keeps no list of failed jobs");
+    };
+    match failed::document(failures, parameters) {
+        Ok(document) => asked.document(StatusCode::OK, JSON, &Body::new(document.to_string())),
+        Err(BadParameter(why)) => asked.problem(StatusCode::BAD_REQUEST, &why),
     }
 }
 

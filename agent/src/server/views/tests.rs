@@ -11,12 +11,13 @@ use http_body_util::BodyExt as _;
 
 use super::super::Source;
 use super::*;
-use crate::signals::Overall;
+use crate::signals::{FailedJob, Failures, Overall, ShortText};
 
 const START: u64 = 1_700_000_000_000;
 
 struct Service {
     recorder: FlightRecorder,
+    failures: Failures,
     newest: Snapshot,
 }
 
@@ -31,6 +32,10 @@ impl Source for Service {
 
     fn recorder(&self) -> Option<&FlightRecorder> {
         Some(&self.recorder)
+    }
+
+    fn failures(&self) -> Option<&Failures> {
+        Some(&self.failures)
     }
 }
 
@@ -131,12 +136,23 @@ fn snapshot(second: u64) -> Snapshot {
     }
 }
 
+/// Three failures of two queues.
+fn failures() -> Failures {
+    let failures = Failures::default();
+    for (queue, error) in [("email", "timeout"), ("sms", "refused"), ("email", "panic")] {
+        let (id, attempts) = (Some(ShortText::new("01J")), Some(3));
+        let [queue, job, error_type] = [queue, "welcome", error].map(ShortText::new);
+        failures.record(&FailedJob { number: 0, at: UnixMillis(0), queue, job, error_type, id, attempts });
+    }
+    failures
+}
+
 fn service(seconds: u64) -> Arc<Fresh> {
     let recorder = FlightRecorder::new(8 << 20);
     for second in 1..=seconds {
         recorder.record(&snapshot(second));
     }
-    Arc::new(Fresh::new(Arc::new(Service { recorder, newest: snapshot(seconds) })))
+    Arc::new(Fresh::new(Arc::new(Service { recorder, failures: failures(), newest: snapshot(seconds) })))
 }
 
 fn ask_as(fresh: &Arc<Fresh>, path: &str, query: &str, headers: &HeaderMap) -> Answer {
@@ -169,7 +185,7 @@ fn near(value: &Value, expected: f64) -> bool {
 
 #[test]
 fn every_view_has_its_canonical_path_and_its_aliases() {
-    for name in ["summary", "dashboard", "queries", "realtime", "trends", "cache", "jobs"] {
+    for name in ["summary", "dashboard", "queries", "realtime", "trends", "cache", "jobs", "jobs/failed"] {
         let canonical = View::of(&format!("/api/v1/{name}")).unwrap();
         assert_eq!(View::of(&format!("/api/performance/{name}")), Some(canonical));
         assert_eq!(View::of(&format!("/api/admin/performance/{name}")), Some((canonical.0, true)));
@@ -276,6 +292,26 @@ fn a_trend_has_a_point_for_each_step_by_either_name_of_the_metric() {
 }
 
 #[test]
+fn failed_jobs_are_listed_page_by_page_without_what_they_were_about() {
+    let fresh = service(1);
+    let first = ask(&fresh, "/api/v1/jobs/failed", "limit=2");
+    let errors = |page: &Value| {
+        let rows = page["jobs"].as_array().unwrap().iter();
+        rows.map(|job| job["error_type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (errors(&first), &first["failed_total"]),
+        (vec!["panic".to_owned(), "refused".to_owned()], &Value::from(3))
+    );
+    assert_eq!((&first["jobs"][0]["id"], &first["jobs"][0]["attempts"]), (&Value::from("01J"), &Value::from(3)));
+    let next =
+        ask(&fresh, "/api/performance/jobs/failed", &format!("cursor={}", first["next_cursor"].as_str().unwrap()));
+    assert_eq!((errors(&next), &next["next_cursor"]), (vec!["timeout".to_owned()], &Value::Null));
+    assert_eq!(errors(&ask(&fresh, "/api/v1/jobs/failed", "queue=sms")), ["refused"]);
+    assert!(!first.to_string().contains("payload\":"));
+}
+
+#[test]
 fn bad_parameters_are_named() {
     let fresh = service(10);
     for (path, query, name) in [
@@ -289,6 +325,8 @@ fn bad_parameters_are_named() {
         ("/api/v1/trends", "from=tomorrow", "from"),
         ("/api/v1/trends", "from=-1d&step=1s", "step"),
         ("/api/v1/trends", "from=2000&to=1000", "from"),
+        ("/api/v1/jobs/failed", "cursor=x", "cursor"),
+        ("/api/v1/jobs/failed", "limit=0", "limit"),
         ("/api/v1/history", "to=never", "to"),
         ("/api/v1/history", "step=x", "step"),
     ] {
