@@ -86,6 +86,13 @@ impl Agent {
         self.core().snapshot(Tick::now())
     }
 
+    /// Runs one round of collecting as if the agent had been up for `uptime`: for tests that own time. The agent's thread
+    /// goes on with rounds of its own unless it was [`shutdown`](Self::shutdown).
+    #[doc(hidden)]
+    pub fn collect_at(&self, uptime: Duration) {
+        self.core().collect_at(uptime);
+    }
+
     /// Stops the agent and waits for it. A second call waits again.
     ///
     /// # Errors

@@ -72,6 +72,12 @@ impl Labels {
         self.0.len()
     }
 
+    /// Bytes of memory that names and values take, beside the labels themselves.
+    pub fn heap_bytes(&self) -> usize {
+        let owned = |name: &LabelName| if let LabelName::Owned(name) = name { name.len() } else { 0 };
+        self.0.iter().map(|pair| size_of_val(pair) + owned(&pair.0) + pair.1.len()).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -136,6 +142,12 @@ mod tests {
         let wire = serde_json::to_string(&labels).unwrap();
         assert_eq!(wire, r#"{"a":"1","b":"2"}"#);
         assert_eq!(serde_json::from_str::<Labels>(&wire).unwrap(), labels);
+    }
+
+    #[test]
+    fn its_bytes_are_its_pairs_and_what_they_own() {
+        let labels = Labels::from_pairs([("a", "12345")]).with("owned".to_owned(), "6");
+        assert_eq!(labels.heap_bytes(), 2 * size_of::<(LabelName, String)>() + 5 + 5 + 1);
     }
 
     #[test]

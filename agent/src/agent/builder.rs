@@ -70,8 +70,10 @@ impl AgentBuilder {
         self
     }
 
-    /// Bytes that the agent may keep. Default [`DEFAULT_MEMORY_BUDGET`](crate::DEFAULT_MEMORY_BUDGET). When it is used up,
-    /// new series go to overflow.
+    /// Bytes that the agent may keep. Default [`DEFAULT_MEMORY_BUDGET`](crate::DEFAULT_MEMORY_BUDGET). At three quarters of
+    /// it histograms go on in buckets four times as wide, at seven eighths names from outside make no more series, and
+    /// when it is used up no name does: these go to overflow. `heartline.series.coarse` and `heartline.series.dropped`
+    /// say so.
     pub fn memory_budget(mut self, bytes: usize) -> Self {
         self.0.memory_budget = bytes;
         self

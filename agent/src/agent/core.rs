@@ -122,6 +122,13 @@ impl Core {
         self.recorder.iter().for_each(FlightRecorder::reset_views);
     }
 
+    /// A round at a point of the agent's time line.
+    pub(crate) fn collect_at(&self, uptime: std::time::Duration) {
+        let now = Tick { mono: self.started.mono + uptime, wall: self.started.wall + uptime };
+        self.collect(now);
+        self.record(now);
+    }
+
     fn tell_heap_callbacks(&self, now: Tick) {
         let callbacks = std::mem::take(&mut *self.heap_callbacks.lock());
         let snapshot = self.snapshot(now);

@@ -28,6 +28,9 @@ const NO_PLACE: usize = 0;
 const TRIED: usize = usize::MAX;
 
 impl Counter {
+    /// Bytes that a series takes: a cache line of its own, and one for the counts of its handles.
+    pub(crate) const BYTES: usize = 2 * size_of::<CachePadded<Cell>>();
+
     /// Adds `amount`.
     #[inline]
     pub fn add(&self, amount: u64) {

@@ -13,6 +13,9 @@ use crossbeam_utils::CachePadded;
 pub struct Gauge(Arc<CachePadded<AtomicU64>>);
 
 impl Gauge {
+    /// Bytes that a series takes: a cache line of its own, and one for the counts of its handles.
+    pub(crate) const BYTES: usize = 2 * size_of::<CachePadded<AtomicU64>>();
+
     /// Sets the value. One that is not finite is unknown: the series is left out until a finite one is set.
     #[inline]
     pub fn set(&self, value: f64) {

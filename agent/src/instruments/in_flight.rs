@@ -15,6 +15,9 @@ pub struct InFlight(Arc<CachePadded<AtomicI64>>);
 pub struct InFlightGuard(InFlight);
 
 impl InFlight {
+    /// Bytes that a series takes: a cache line of its own, and one for the counts of its handles.
+    pub(crate) const BYTES: usize = 2 * size_of::<CachePadded<AtomicI64>>();
+
     /// Takes a guard. Cost: one relaxed `fetch_add`, and one when the guard is dropped.
     #[inline]
     pub fn enter(&self) -> InFlightGuard {

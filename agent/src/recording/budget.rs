@@ -4,8 +4,9 @@ use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The bytes of an agent's series. Admission counts what a series may yet need, the published figure what it holds.
 ///
-/// Up to seven eighths of the limit histograms are as fine as their grid; then they go on in groups of buckets, for
-/// which every series has reserved room; at the limit new series are refused.
+/// Up to three quarters of the limit histograms are as fine as their grid; then they go on in groups of buckets, for
+/// which every series has reserved room. Names from outside may make series up to seven eighths of it, so that a flood of
+/// them leaves room for the series that the service named itself; at the limit these are refused too.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
@@ -40,7 +41,22 @@ impl Budget {
 
     /// Takes `now` bytes and reserves `later` ones, or neither.
     pub(crate) fn admit(&self, now: usize, later: usize) -> bool {
-        let admitted = self.commit(now.saturating_add(later), self.limit);
+        self.admit_within(self.limit, now, later)
+    }
+
+    /// The same for a name from outside.
+    pub(crate) fn admit_from_outside(&self, now: usize, later: usize) -> bool {
+        self.admit_within(self.limit / 8 * 7, now, later)
+    }
+
+    /// Undoes an admission, before anything was drawn.
+    pub(crate) fn dismiss(&self, now: usize, later: usize) {
+        subtract(&self.held, now);
+        subtract(&self.committed, now.saturating_add(later));
+    }
+
+    fn admit_within(&self, limit: usize, now: usize, later: usize) -> bool {
+        let admitted = self.commit(now.saturating_add(later), limit);
         if admitted {
             self.held.fetch_add(now, Ordering::Relaxed);
         }
@@ -52,7 +68,7 @@ impl Budget {
         if self.is_short() {
             return false;
         }
-        let grown = self.commit(bytes, self.limit / 8 * 7);
+        let grown = self.commit(bytes, self.limit / 4 * 3);
         if grown {
             self.held.fetch_add(bytes, Ordering::Relaxed);
         } else {
@@ -111,13 +127,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn precision_is_given_up_before_anything_is_refused() {
+    fn precision_is_given_up_first_and_names_of_the_service_are_refused_last() {
         let budget = Budget::new(8_000);
-        assert!(budget.admit(1_000, 5_000));
+        assert!(budget.admit(1_000, 4_000));
         assert!(budget.grow(1_000) && !budget.is_short());
         assert!(!budget.grow(1) && budget.is_short());
+        assert!(budget.admit_from_outside(500, 500) && !budget.admit_from_outside(1, 0));
         assert!(budget.admit(500, 500) && !budget.admit(1, 0));
-        assert_eq!(budget.held(), 2_500);
+        assert_eq!(budget.held(), 3_000);
+        budget.dismiss(500, 500);
+        assert!(budget.admit(900, 100) && !budget.admit(1, 0));
     }
 
     #[test]

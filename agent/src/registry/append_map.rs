@@ -35,6 +35,14 @@ impl<K: Hash + Eq, V> AppendMap<K, V> {
         Self { hasher: RandomState::default(), buckets, len: AtomicUsize::new(0) }
     }
 
+    /// Bytes of a map for `expected` keys, a power of two, that has none yet.
+    pub(crate) const fn bytes(expected: usize) -> usize {
+        expected * size_of::<Link<K, V>>()
+    }
+
+    /// Bytes of a key with its value, beside what they own.
+    pub(crate) const ENTRY_BYTES: usize = size_of::<Node<K, V>>();
+
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
@@ -68,8 +76,13 @@ impl<K: Hash + Eq, V> AppendMap<K, V> {
     {
         match self.get(key) {
             Some(value) => value,
-            None => self.insert(self.bucket(key), key.to_owned(), make()),
+            None => self.insert(self.bucket(key), key.to_owned(), make()).0,
         }
+    }
+
+    /// The value of a key that was not there a moment ago, and whether it is `value`: another thread may have been first.
+    pub(crate) fn add(&self, key: K, value: V) -> (&V, bool) {
+        self.insert(self.bucket(&key), key, value)
     }
 
     /// The fault that the model of this map must find: a place that another thread took meanwhile is passed over, whatever
@@ -106,19 +119,19 @@ impl<K: Hash + Eq, V> AppendMap<K, V> {
     }
 
     #[cold]
-    fn insert<'a>(&'a self, mut link: &'a Link<K, V>, key: K, value: V) -> &'a V {
+    fn insert<'a>(&'a self, mut link: &'a Link<K, V>, key: K, value: V) -> (&'a V, bool) {
         let mut fresh = Box::new(Node { key, value, next: OnceLock::new() });
         loop {
             match link.set(fresh) {
                 Ok(()) => {
                     self.len.fetch_add(1, Ordering::Relaxed);
-                    return &link.get().expect("set a line above, and links are never emptied").value;
+                    return (&link.get().expect("set a line above, and links are never emptied").value, true);
                 }
                 Err(refused) => fresh = refused,
             }
             let taken = link.get().expect("set refused, so another thread has set it");
             if taken.key == fresh.key {
-                return &taken.value;
+                return (&taken.value, false);
             }
             link = &taken.next;
         }

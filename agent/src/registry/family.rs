@@ -44,7 +44,13 @@ pub(crate) struct Series<T> {
     refused: Counter,
 }
 
+/// Chains of a series map: as many as a metric with a few labels has series.
+const CHAINS: usize = 64;
+
 impl Owned {
+    /// Bytes of a metric without series: itself, its name and its chains.
+    pub(crate) const BYTES: usize = size_of::<Self>() + AppendMap::<Labels, Counter>::bytes(CHAINS) + 64;
+
     pub(crate) fn new(kind: Kind, unit: Cow<'static, str>, help: Option<String>) -> Self {
         let series = match kind {
             Kind::Counter => Instruments::Counters(Series::new()),
@@ -120,9 +126,12 @@ impl Owned {
 }
 
 impl<T: Clone> Series<T> {
+    /// Bytes that a series takes here, beside its labels and its instrument.
+    pub(super) const ENTRY_BYTES: usize = AppendMap::<Labels, T>::ENTRY_BYTES;
+
     fn new() -> Self {
         Self {
-            by_labels: AppendMap::for_about(64),
+            by_labels: AppendMap::for_about(CHAINS),
             shared: AtomicUsize::new(0),
             overflow: OnceLock::new(),
             refused: Counter::default(),
@@ -144,16 +153,44 @@ impl<T: Clone> Series<T> {
         if let Some(instrument) = self.by_labels.get(&labels) {
             return instrument.clone();
         }
-        let within_limit = room == Room::Reserved || self.shared.load(Ordering::Relaxed) < registry.series_limit;
-        let label_bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if !within_limit || !registry.take(cost, label_bytes) {
-            self.refused.increment();
-            return self.overflow.get_or_init(make).clone();
+        if !self.take_place(room, registry.series_limit) {
+            return self.overflow(registry, cost, make);
         }
+        let label_bytes = labels.heap_bytes();
+        if !registry.take(room, cost, label_bytes) {
+            self.give_place_back(room);
+            return self.overflow(registry, cost, make);
+        }
+        // the copy that is kept has no room to spare
+        let (instrument, is_ours) = self.by_labels.add(labels.clone(), make());
+        if !is_ours {
+            // another thread made the same series meanwhile, and pays for it
+            self.give_place_back(room);
+            registry.give_back(cost, label_bytes);
+        }
+        instrument.clone()
+    }
+
+    /// Counts one more series from outside, if the limit allows.
+    fn take_place(&self, room: Room, limit: usize) -> bool {
+        let one_more = |shared: usize| (shared < limit).then_some(shared + 1);
+        room == Room::Reserved || self.shared.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    fn give_place_back(&self, room: Room) {
         if room == Room::Shared {
-            self.shared.fetch_add(1, Ordering::Relaxed);
+            self.shared.fetch_sub(1, Ordering::Relaxed);
         }
-        self.by_labels.get_or_insert_with(&labels, make).clone()
+    }
+
+    /// The series that takes what has no room; it is there however short memory is.
+    fn overflow(&self, registry: &Registry, cost: Cost, make: impl Fn() -> T) -> T {
+        self.refused.increment();
+        let make = || {
+            registry.take_anyway(cost);
+            make()
+        };
+        self.overflow.get_or_init(make).clone()
     }
 
     fn len(&self) -> usize {
