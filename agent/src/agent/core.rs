@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 
 use super::named::NamedHandles;
 use crate::clock::thread_cpu_time;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::recorder::FlightRecorder;
 use crate::registry::Registry;
-use crate::server::{Deadlines, Options, Source, Token};
+use crate::server::{Deadlines, Options, Policy, Source, Token};
 use crate::signals::{Failures, HealthChecks, Overall};
 use crate::snapshot::{Collector, Families, Tick};
 
@@ -182,9 +182,19 @@ impl Core {
     pub(crate) fn endpoint(&self, address: SocketAddr) -> Options {
         Options {
             address,
-            read_token: self.config.read_token.as_ref().map(|token| Token::new(token.expose())),
+            policy: self.policy(),
             insecure_remote: self.config.insecure_remote,
             deadlines: Deadlines::default(),
+        }
+    }
+
+    /// Who may ask.
+    fn policy(&self) -> Policy {
+        let token = |secret: &Option<Secret>| secret.as_ref().map(|secret| Token::new(secret.expose()));
+        Policy {
+            read_token: token(&self.config.read_token),
+            admin_token: token(&self.config.admin_token),
+            ..Policy::default()
         }
     }
 
@@ -209,6 +219,11 @@ impl Source for Core {
 
     fn failures(&self) -> Option<&Failures> {
         Some(&self.failures)
+    }
+
+    fn admin_asked(&self, route: &'static str, outcome: &'static str) {
+        let labels = Labels::from_pairs([("route", route), ("outcome", outcome)]);
+        self.registry.counter("heartline.admin.requests", labels, crate::registry::Room::Reserved).increment();
     }
 }
 

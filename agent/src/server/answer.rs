@@ -1,4 +1,4 @@
-//! Responses as bytes: documents with their headers, compression, entity tags, and RFC 9457 problem documents.
+//! Responses as bytes: documents with their headers, compression, entity tags. Which document it is, is not known here.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::io::Write as _;
@@ -8,14 +8,14 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::Stream;
 use http::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Bytes;
-use serde_json::json;
 
 use super::payload::{Answer, Payload};
+use super::problem::{PROBLEM_JSON, Problem};
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -53,10 +53,9 @@ impl Body {
     }
 }
 
-/// What a request asked for beside the document itself.
+/// In which form a request wants its document.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
-    pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
 }
 
@@ -66,7 +65,7 @@ impl Asked<'_> {
         let gzip = if accepts_gzip(self.headers) { body.gzip() } else { None };
         let bytes = gzip.unwrap_or(&body.plain).clone();
         let length = bytes.len();
-        let mut response = Response::new(Payload::from(if self.method == Method::HEAD { Bytes::new() } else { bytes }));
+        let mut response = Response::new(Payload::from(bytes));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -77,21 +76,6 @@ impl Asked<'_> {
         if gzip.is_some() {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        response
-    }
-
-    /// A document that is made while it is sent.
-    pub(super) fn streamed(
-        self,
-        content_type: &'static str,
-        chunks: impl Stream<Item = Bytes> + Send + 'static,
-    ) -> Answer {
-        let is_head = self.method == Method::HEAD;
-        let mut response = Response::new(if is_head { Payload::default() } else { Payload::stream(chunks) });
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
 
@@ -115,28 +99,22 @@ impl Asked<'_> {
     }
 
     /// An error, as RFC 9457 writes it.
-    pub(super) fn problem(self, status: StatusCode, detail: &str) -> Answer {
-        let title = status.canonical_reason().unwrap_or("Error");
-        let document = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
-        self.document(status, "application/problem+json", &Body::new(document.to_string()))
-    }
-
-    /// 405 with the methods that are allowed.
-    pub(super) fn wrong_method(self, allowed: &'static str) -> Answer {
-        let detail = format!("{} is not supported here; use one of: {allowed}", self.method);
-        with_header(self.problem(StatusCode::METHOD_NOT_ALLOWED, &detail), ALLOW, allowed)
-    }
-
-    /// 401 with the scheme that is expected.
-    pub(super) fn unauthorized(self) -> Answer {
-        let detail = "this document needs the read token: send `Authorization: Bearer TOKEN`";
-        let problem = self.problem(StatusCode::UNAUTHORIZED, detail);
-        with_header(problem, WWW_AUTHENTICATE, "Bearer realm=\"heartline\"")
+    pub(super) fn problem(self, problem: &Problem) -> Answer {
+        let mut response = self.document(problem.status, PROBLEM_JSON, &Body::new(problem.document().to_string()));
+        if let Some((name, value)) = problem.header() {
+            response.headers_mut().insert(name, value);
+        }
+        response
     }
 }
 
-fn with_header(mut response: Answer, name: HeaderName, value: &'static str) -> Answer {
-    response.headers_mut().insert(name, HeaderValue::from_static(value));
+/// A document that is made while it is sent; it is not compressed.
+pub(super) fn streamed(content_type: &'static str, chunks: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
+    let mut response = Response::new(Payload::stream(chunks));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -158,6 +136,8 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 mod tests {
     use std::io::Read as _;
 
+    use http::HeaderName;
+    use http::header::ALLOW;
     use http_body_util::BodyExt as _;
 
     use super::*;
@@ -185,7 +165,7 @@ mod tests {
         }
         let long = Body::new("heartline ".repeat(1_000));
         let headers = headers([(ACCEPT_ENCODING, "gzip")]);
-        let asked = Asked { method: &Method::GET, headers: &headers };
+        let asked = Asked { headers: &headers };
         let response = asked.document(StatusCode::OK, TEXT, &long);
         assert_eq!(response.headers()[CONTENT_ENCODING], "gzip");
         let mut text = String::new();
@@ -195,36 +175,26 @@ mod tests {
     }
 
     #[test]
-    fn a_head_request_gets_the_length_without_the_body() {
-        let none = HeaderMap::new();
-        let asked = Asked { method: &Method::HEAD, headers: &none };
-        let response = asked.document(StatusCode::OK, TEXT, &Body::new("twelve bytes"));
-        assert_eq!(response.headers()[CONTENT_LENGTH], "12");
-        assert!(body_of(response).is_empty());
-    }
-
-    #[test]
     fn a_document_the_client_has_is_not_sent_again() {
         let body = Body::new("catalogue");
         let none = HeaderMap::new();
-        let first = Asked { method: &Method::GET, headers: &none }.tagged_document(JSON, &body);
+        let first = Asked { headers: &none }.tagged_document(JSON, &body);
         let known = headers([(IF_NONE_MATCH, first.headers()[ETAG].to_str().unwrap())]);
-        let second = Asked { method: &Method::GET, headers: &known }.tagged_document(JSON, &body);
+        let second = Asked { headers: &known }.tagged_document(JSON, &body);
         assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::NOT_MODIFIED));
-        let changed = Asked { method: &Method::GET, headers: &known }.tagged_document(JSON, &Body::new("other"));
+        let changed = Asked { headers: &known }.tagged_document(JSON, &Body::new("other"));
         assert_eq!(changed.status(), StatusCode::OK);
     }
 
     #[test]
-    fn a_problem_says_status_and_what_to_try() {
+    fn a_problem_has_its_media_type_and_header() {
         let none = HeaderMap::new();
-        let asked = Asked { method: &Method::POST, headers: &none };
-        let response = asked.wrong_method("GET, HEAD");
+        let response =
+            Asked { headers: &none }.problem(&Problem::wrong_method("POST is not supported here", "GET, HEAD"));
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
         let document: serde_json::Value = serde_json::from_slice(&body_of(response)).unwrap();
         assert_eq!(document["status"], 405);
-        assert_eq!(document["title"], "Method Not Allowed");
         assert!(document["detail"].as_str().unwrap().contains("POST"), "{document}");
     }
 }

@@ -1,7 +1,6 @@
 //! The port: binding it, refusing to open it to the network unprotected, trying again when it is taken, and one task for
 //! each client. What is answered is not known here.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +16,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Source;
+use super::access::{Caller, Policy, Via};
 use super::connections::{Connections, Place};
-use super::fresh::Fresh;
-use super::payload::Answer;
-use super::router::Router;
-use super::token::Token;
+use super::router::{Answered, Router};
 use crate::clock::Tick;
 
 /// Bytes that the head of a request may take; a longer one is answered with 431.
@@ -56,8 +53,8 @@ impl Default for Deadlines {
 pub(crate) struct Options {
     /// Where to listen; port 0 takes a free one.
     pub(crate) address: SocketAddr,
-    /// What readers must present; `None` lets every local process read.
-    pub(crate) read_token: Option<Token>,
+    /// Who may ask.
+    pub(crate) policy: Policy,
     /// Whether to serve other machines without TLS. Even then a read token is needed.
     pub(crate) insecure_remote: bool,
     /// How long clients may take.
@@ -69,7 +66,7 @@ impl Options {
     fn refusal(&self) -> Option<&'static str> {
         if self.address.ip().is_loopback() {
             None
-        } else if self.read_token.is_none() {
+        } else if self.policy.read_token.is_none() {
             Some("other machines could read it: set a read token, or listen on 127.0.0.1")
         } else if !self.insecure_remote {
             Some(
@@ -121,11 +118,7 @@ impl Endpoint {
             pause = (pause * 2).min(RETRY_PAUSE_MAX);
             self.try_bind();
         };
-        let router = Arc::new(Router {
-            fresh: Arc::new(Fresh::new(source)),
-            read_token: self.options.read_token.clone(),
-            on_loopback: self.options.address.ip().is_loopback(),
-        });
+        let router = Arc::new(Router::new(source, self.options.policy.clone()));
         self.accept(&listener, &router).await;
     }
 
@@ -161,9 +154,12 @@ impl Endpoint {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
+                    Ok((stream, from)) => {
                         let place = connections.admit(Tick::now().mono);
-                        clients.spawn(serve_client(stream, place, Arc::clone(router), self.options.deadlines.head));
+                        let via = if self.options.address.ip().is_loopback() { Via::Loopback } else { Via::Other };
+                        let caller = Caller { via, address: Some(from.ip()) };
+                        let client = serve_client(stream, place, caller, Arc::clone(router), self.options.deadlines.head);
+                        clients.spawn(client);
                     }
                     Err(error) => {
                         self.log_seldom(|| tracing::warn!(%error, "the heartline endpoint cannot accept a client"));
@@ -192,17 +188,18 @@ impl Drop for Endpoint {
 }
 
 /// One client, until it leaves, fails, or has to make room.
-async fn serve_client(stream: TcpStream, place: Place, router: Arc<Router>, head_deadline: Duration) {
+async fn serve_client(stream: TcpStream, place: Place, caller: Caller, router: Arc<Router>, head_deadline: Duration) {
     let _ = stream.set_nodelay(true); // without it answers are only slower
     let io = place.watch(stream);
     let answer = service_fn(|request: Request<Incoming>| {
-        let now = Tick::now().mono;
-        let mut response = router.answer(&request, now);
-        let bytes = response.body().size_hint().exact().unwrap_or(0);
-        place.seat().answering(usize::try_from(bytes).unwrap_or(usize::MAX), now);
-        let seat = place.seat().clone();
-        response.body_mut().report_to(move |bytes| seat.answering(bytes, Tick::now().mono));
-        async move { Ok::<Answer, Infallible>(response) }
+        let (router, seat) = (Arc::clone(&router), place.seat().clone());
+        async move {
+            let mut answer = router.answer(request, caller, Tick::now().mono).await;
+            let bytes = answer.body().size_hint().exact().unwrap_or(0);
+            seat.answering(usize::try_from(bytes).unwrap_or(usize::MAX), Tick::now().mono);
+            answer.body_mut().report_to(move |bytes| seat.answering(bytes, Tick::now().mono));
+            Answered::Ok(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

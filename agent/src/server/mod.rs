@@ -1,17 +1,25 @@
 //! The HTTP endpoint: the agent's documents for dashboards, scrapers and probes. It serves HTTP/1.1 on the agent's own
 //! thread, is closed by default, and survives slow and hostile clients. It knows documents, not how they are collected.
 //!
-//! A request goes through `listener` (the port), `connections` (how many, how slow), `router` (which document),
-//! `access` (who may), `documents`, `views`, `answer` and `payload` (the bytes).
+//! A request goes through `listener` (the port), `connections` (how many, how slow), `router` (which route), `access` and
+//! `token` (who may), `parameters` (with what), a handler of `routes` (its documents are made in `documents` and `views`), and leaves as an `answer` or a `problem`.
+//! To add a route, add a row to a file of `routes`: router, access checks and `openapi.json` follow from it.
 
 mod access;
 mod answer;
 mod connections;
+mod contract;
 mod documents;
 mod fresh;
 mod listener;
+mod pace;
+mod parameters;
 mod payload;
+mod problem;
+mod refusals;
+mod route;
 mod router;
+mod routes;
 mod token;
 mod views;
 
@@ -22,6 +30,7 @@ use heartline_shared::Snapshot;
 use crate::recorder::FlightRecorder;
 use crate::signals::{Failures, Overall};
 
+pub(crate) use access::Policy;
 pub(crate) use listener::{BoundAddress, Deadlines, Endpoint, Options};
 pub(crate) use token::Token;
 pub(crate) use views::log_summary;
@@ -43,4 +52,7 @@ pub(crate) trait Source: Send + Sync {
     fn failures(&self) -> Option<&Failures> {
         None
     }
+
+    /// Somebody asked for an admin route, with this outcome: `ok`, `refused`, `limited`, `invalid` or `failed`.
+    fn admin_asked(&self, _route: &'static str, _outcome: &'static str) {}
 }

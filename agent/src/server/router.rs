@@ -1,159 +1,212 @@
-//! Which document a request gets: paths, methods, and what each needs to be allowed. One function of request and time.
+//! From a request to its answer: who asks, which route, with what, and what to say when that does not fit. The routes
+//! themselves are in `routes`.
 
-use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::ACCEPT;
-use http::{Method, Request, StatusCode};
-use serde_json::Value;
+use futures_util::FutureExt as _;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, VARY};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes};
 
-use super::access::{self, Refusal};
-use super::answer::{Asked, Body, JSON, TEXT};
-use super::documents::{self, Probe};
+use super::Source;
+use super::access::{Access, Caller, Policy, Refusal};
+use super::answer::Asked;
 use super::fresh::Fresh;
-use super::payload::Answer;
-use super::token::Token;
-use super::views::View;
-use crate::exporters::prometheus::{self, Selection};
-use crate::signals::Overall;
+use super::parameters::Query;
+use super::payload::{Answer, Payload};
+use super::problem::Problem;
+use super::refusals::Refusals;
+use super::route::{Call, Credential, Handler, Reply, Route, State, Verb};
+use super::routes::TABLE;
 
-const READ_METHODS: &str = "GET, HEAD";
+/// Bytes of the body of a request.
+pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
+/// How long a body may take.
+pub(super) const BODY_DEADLINE: Duration = Duration::from_secs(5);
+/// Paths that also answer below [`ALWAYS_READ`], with the read token always required.
+const PERFORMANCE: &str = "/api/performance";
+const ALWAYS_READ: &str = "/api/admin/performance";
 
 /// Everything that answers requests.
 pub(super) struct Router {
-    pub(super) fresh: Arc<Fresh>,
-    pub(super) read_token: Option<Token>,
-    /// Whether the listener is bound to loopback, where names in `Host` are not trusted.
-    pub(super) on_loopback: bool,
+    state: Arc<State>,
+    access: Access,
+    refusals: Refusals,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
-    Health,
-    Probe(Probe),
-    Metrics,
-    Snapshot,
-    Catalogue,
-    Info,
-    /// A windowed view, and whether a read token must be set for it.
-    View(View, bool),
-}
-
-impl Route {
-    fn of(path: &str) -> Option<Self> {
-        Some(match path {
-            "/health" => Self::Health,
-            "/livez" | "/-/healthy" => Self::Probe(Probe::Live),
-            "/readyz" | "/-/ready" => Self::Probe(Probe::Ready),
-            "/startupz" => Self::Probe(Probe::Startup),
-            "/metrics" => Self::Metrics,
-            "/api/v1/snapshot" => Self::Snapshot,
-            "/api/v1/catalogue" => Self::Catalogue,
-            "/api/v1/info" => Self::Info,
-            _ => {
-                let (view, guarded) = View::of(path)?;
-                Self::View(view, guarded)
-            }
-        })
-    }
-
-    /// Whether anyone who reaches the port may ask.
-    fn is_open(self) -> bool {
-        matches!(self, Self::Health | Self::Probe(_))
-    }
+/// What a path and a method lead to.
+enum Found<'a> {
+    Route { route: &'static Route, credential: Credential, segment: &'a str },
+    WrongMethod(&'static str),
+    Nothing,
 }
 
 impl Router {
-    /// The answer to a request that arrived at `now` on the boot-time clock. Its body is not read.
-    pub(super) fn answer<B>(&self, request: &Request<B>, now: Duration) -> Answer {
-        let asked = Asked { method: request.method(), headers: request.headers() };
-        if let Err(refusal) = access::check_caller(request.uri(), request.headers(), self.on_loopback) {
-            return asked.problem(StatusCode::FORBIDDEN, &refused(&refusal));
+    pub(super) fn new(source: Arc<dyn Source>, policy: Policy) -> Self {
+        let state = State { fresh: Arc::new(Fresh::new(source)) };
+        Self { state: Arc::new(state), access: Access::new(policy), refusals: Refusals::default() }
+    }
+
+    /// The answer to a request that arrived at `now` on the boot-time clock. Must be called inside the agent's runtime.
+    pub(super) async fn answer<B>(&self, request: Request<B>, caller: Caller, now: Duration) -> Answer
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        let is_head = head.method == Method::HEAD;
+        let listed_origin = self.access.listed_origin(&head.headers).cloned();
+        let reply = self.reply(head, body, caller, now).await;
+        let mut answer = reply.unwrap_or_else(|problem| Asked { headers: &HeaderMap::new() }.problem(&problem));
+        if is_head {
+            *answer.body_mut() = Payload::default();
         }
-        let path = request.uri().path();
-        let Some(route) = Route::of(path) else {
-            let detail = format!("there is no {path:?} here; try /health, /metrics or /api/v1/snapshot");
-            return asked.problem(StatusCode::NOT_FOUND, &detail);
+        if let Some(origin) = listed_origin {
+            answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            answer.headers_mut().append(VARY, HeaderValue::from_static("origin"));
+        }
+        answer
+    }
+
+    async fn reply<B>(&self, head: Parts, body: B, caller: Caller, now: Duration) -> Reply
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if let Err(refusal) = self.access.check_caller(caller.via, &head.uri, &head.headers) {
+            return Err(self.refuse(refusal, caller, now).await);
+        }
+        let path = head.uri.path().to_owned();
+        let (route, credential, segment) = match find(&path, &head.method) {
+            Found::Route { route, credential, segment } => (route, credential, segment),
+            Found::WrongMethod(allowed) => {
+                let detail = format!("{} is not supported here; use one of: {allowed}", head.method);
+                return Err(Problem::wrong_method(detail, allowed));
+            }
+            Found::Nothing => {
+                let shown: String = path.chars().take(100).collect();
+                let detail = format!("there is no {shown:?} here; /api/v1/openapi.json lists what there is");
+                return Err(Problem::not_found(detail));
+            }
         };
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            return asked.wrong_method(READ_METHODS);
+        let outcome = match self.access.admit(credential, caller, &head.headers, now) {
+            Ok(()) => self.call((route, segment), head, body, now).await,
+            Err(refusal) => Err(self.refuse(refusal, caller, now).await),
+        };
+        if credential == Credential::Admin {
+            let status = outcome.as_ref().map_or_else(|problem| problem.status, http::Response::status);
+            self.state.fresh.source().admin_asked(route.path, outcome_word(status.as_u16()));
         }
-        if matches!(route, Route::View(_, true)) && self.read_token.is_none() {
-            let detail =
-                "paths under /api/admin always need the read token, and this agent has none; set one with read_token";
-            return asked.problem(StatusCode::FORBIDDEN, detail);
-        }
-        if !route.is_open() && !self.may_read(request) {
-            return asked.unauthorized();
-        }
-        self.document(route, request, now)
+        outcome
     }
 
-    fn may_read<B>(&self, request: &Request<B>) -> bool {
-        self.read_token.as_ref().is_none_or(|token| access::bears(request.headers(), token))
+    async fn refuse(&self, refusal: Refusal, caller: Caller, now: Duration) -> Problem {
+        self.refusals.tell(refusal.reason, caller, now);
+        if !refusal.delay.is_zero() {
+            tokio::time::sleep(refusal.delay).await;
+        }
+        refusal.problem
     }
 
-    fn document<B>(&self, route: Route, request: &Request<B>, now: Duration) -> Answer {
-        let asked = Asked { method: request.method(), headers: request.headers() };
-        let query = request.uri().query().unwrap_or_default();
-        let rendered = self.fresh.at(now);
-        match route {
-            Route::Health => self.health(request, now),
-            Route::Probe(probe) => {
-                let answer = documents::probe(probe, &rendered.snapshot.checks, &excluded(query));
-                let status = if answer.passes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                // The list names dependencies, which not everyone who reaches the port may know.
-                let verbose = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "verbose");
-                let short = if answer.passes { "ok\n" } else { "failed\n" }.to_owned();
-                let text = if verbose && self.may_read(request) { answer.list } else { short };
-                asked.document(status, TEXT, &Body::new(text))
-            }
-            Route::Metrics => {
-                let selection = Selection::from_query(query);
-                if selection.is_everything() {
-                    return asked.document(StatusCode::OK, prometheus::CONTENT_TYPE, rendered.prometheus());
-                }
-                let mut text = String::new();
-                prometheus::render_selected(&rendered.snapshot, &selection, &mut text);
-                asked.document(StatusCode::OK, prometheus::CONTENT_TYPE, &Body::new(text))
-            }
-            Route::Snapshot => asked.document(StatusCode::OK, JSON, rendered.json()),
-            Route::Catalogue => asked.tagged_document(JSON, &json_body(&documents::catalogue(&rendered.snapshot))),
-            Route::View(view, _) => view.answer(asked, query, &self.fresh, now),
-            Route::Info => asked.document(StatusCode::OK, JSON, &json_body(&documents::info(&rendered.snapshot))),
-        }
-    }
-
-    fn health<B>(&self, request: &Request<B>, now: Duration) -> Answer {
-        let asked = Asked { method: request.method(), headers: request.headers() };
-        let overall = self.fresh.source().overall();
-        let status = if overall == Overall::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-        let accepted = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        let snapshot = &self.fresh.at(now).snapshot;
-        if accepted.contains(documents::HEALTH_JSON) {
-            let document = documents::health_draft(snapshot, overall);
-            return asked.document(status, documents::HEALTH_JSON, &json_body(&document));
-        }
-        asked.document(status, JSON, &json_body(&documents::health(snapshot, overall)))
+    async fn call<B>(&self, (route, segment): (&'static Route, &str), head: Parts, body: B, now: Duration) -> Reply
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let strict = head.uri.path().starts_with("/api/");
+        let query = Query::parse(head.uri.query().unwrap_or_default(), route.parameters, strict)?;
+        let body = if route.verb == Verb::Post { read_body(&head.headers, body).await? } else { Bytes::new() };
+        let may_read = self.access.may_read(&head.headers);
+        let state = Arc::clone(&self.state);
+        let call = Call { state, head, query, segment: segment.to_owned(), body, now, may_read };
+        let made = match route.handler {
+            Handler::Now(handler) => catch_unwind(AssertUnwindSafe(|| handler(&call))),
+            Handler::Later(handler) => AssertUnwindSafe(async { handler(call).await }).catch_unwind().await,
+        };
+        made.unwrap_or_else(|_panic| {
+            tracing::error!(route = route.path, "the heartline endpoint has a fault: a handler panicked");
+            Err(Problem::fault("the agent could not make this document; the service is not affected"))
+        })
     }
 }
 
-fn refused(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::ForeignHost(host) => format!(
-            "asked as {host:?}, but a listener on loopback answers to addresses and localhost only; \
-             use http://127.0.0.1 with the port"
-        ),
-        Refusal::ForeignOrigin(origin) => format!("a page of {origin:?} asked; pages of other sites get no answer"),
+/// Every path of a route with the credential it needs there.
+pub(super) fn paths(route: &'static Route) -> impl Iterator<Item = (String, Credential)> {
+    let own = std::iter::once(route.path).chain(route.aliases.iter().copied());
+    own.flat_map(|path| {
+        let below =
+            path.strip_prefix(PERFORMANCE).map(|rest| (format!("{ALWAYS_READ}{rest}"), always(route.credential)));
+        std::iter::once((path.to_owned(), route.credential)).chain(below)
+    })
+}
+
+const fn always(credential: Credential) -> Credential {
+    match credential {
+        Credential::Admin => Credential::Admin,
+        Credential::Open | Credential::Read | Credential::ReadAlways => Credential::ReadAlways,
     }
 }
 
-fn excluded(query: &str) -> BTreeSet<String> {
-    let pairs = form_urlencoded::parse(query.as_bytes());
-    pairs.filter(|(name, _)| name == "exclude").map(|(_, value)| value.into_owned()).collect()
+fn find<'a>(path: &'a str, method: &Method) -> Found<'a> {
+    let below = path.strip_prefix(ALWAYS_READ);
+    let mut allowed = None;
+    for route in TABLE.iter().copied().flatten() {
+        let segment = |pattern: &str| match below {
+            Some(rest) => pattern.strip_prefix(PERFORMANCE).and_then(|pattern| Route::matches(pattern, rest)),
+            None => Route::matches(pattern, path),
+        };
+        let matched = std::iter::once(&route.path).chain(route.aliases).find_map(|pattern| segment(pattern));
+        let Some(segment) = matched else { continue };
+        if route.verb.takes(method) {
+            let credential = if below.is_some() { always(route.credential) } else { route.credential };
+            return Found::Route { route, credential, segment };
+        }
+        allowed = Some(match route.verb {
+            Verb::Get => "GET, HEAD",
+            Verb::Post => "POST",
+        });
+    }
+    allowed.map_or(Found::Nothing, Found::WrongMethod)
 }
 
-fn json_body(document: &Value) -> Body {
-    Body::new(document.to_string())
+/// One word for the counter of admin requests.
+const fn outcome_word(status: u16) -> &'static str {
+    match status {
+        200..=399 => "ok",
+        401 | 403 => "refused",
+        429 => "limited",
+        400..=499 => "invalid",
+        _ => "failed",
+    }
 }
+
+async fn read_body<B>(headers: &HeaderMap, body: B) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(Problem::wrong_media_type("send the body as `Content-Type: application/json`"));
+    }
+    let too_large = || Problem::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes"));
+    let said = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if said.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    let collected = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_broken)) => Err(Problem::bad_request("the body ended before it was complete")),
+        Err(_elapsed) => Err(Problem::timeout(format!("the body took longer than {} s", BODY_DEADLINE.as_secs()))),
+    }
+}
+
+/// An answer never fails; what can go wrong is in it.
+pub(super) type Answered = Result<Answer, Infallible>;

@@ -10,6 +10,7 @@ use heartline_shared::{Kind, Labels, Snapshot};
 use tokio::sync::oneshot;
 
 use super::super::connections::CONNECTIONS_MAX;
+use super::super::token::Token;
 use super::*;
 use crate::clock::Stamp;
 use crate::signals::Overall;
@@ -49,10 +50,14 @@ impl Drop for Served {
 fn options() -> Options {
     Options {
         address: "127.0.0.1:0".parse().unwrap(),
-        read_token: None,
+        policy: Policy::default(),
         insecure_remote: false,
         deadlines: Deadlines::default(),
     }
+}
+
+fn with_read_token() -> Policy {
+    Policy { read_token: Some(Token::new(TOKEN)), ..Policy::default() }
 }
 
 fn small() -> Snapshot {
@@ -193,7 +198,7 @@ fn head_has_the_headers_of_get_and_no_body() {
 
 #[test]
 fn with_a_token_only_health_is_open() {
-    let served = serve(Options { read_token: Some(Token::new(TOKEN)), ..options() }, small(), Overall::Healthy);
+    let served = serve(Options { policy: with_read_token(), ..options() }, small(), Overall::Healthy);
     for path in ["/metrics", "/api/v1/snapshot", "/api/v1/catalogue", "/api/v1/info"] {
         let refused = served.ask(&format!("GET {path}"));
         assert_eq!(status(&refused), 401, "{refused}");
@@ -281,7 +286,7 @@ fn a_connection_is_kept_for_the_next_request() {
 fn other_machines_need_a_token_and_a_word_that_it_may_cross_the_network() {
     let anywhere = Options { address: "0.0.0.0:0".parse().unwrap(), ..options() };
     assert!(anywhere.refusal().unwrap().contains("read token"));
-    let with_token = Options { read_token: Some(Token::new(TOKEN)), ..anywhere.clone() };
+    let with_token = Options { policy: with_read_token(), ..anywhere.clone() };
     assert!(with_token.refusal().unwrap().contains("unencrypted"));
     assert!(Options { insecure_remote: true, ..anywhere }.refusal().is_some());
     assert_eq!(Options { insecure_remote: true, ..with_token }.refusal(), None);

@@ -33,9 +33,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::figures::View as Figures;
 use self::parameters::{BadParameter, Parameters};
 pub(crate) use self::summary::log_summary;
-use super::answer::{Asked, Body, JSON};
+use super::answer::{Asked, Body, JSON, streamed};
 use super::fresh::Fresh;
 use super::payload::Answer;
+use super::problem::Problem;
+use super::route::Reply;
 use crate::clock::Tick;
 use crate::recorder::FlightRecorder;
 
@@ -65,42 +67,18 @@ pub(super) enum View {
 }
 
 impl View {
-    /// The view of a path, canonical or alias, and whether a read token must be set for it.
-    pub(super) fn of(path: &str) -> Option<(Self, bool)> {
-        let guarded = path.strip_prefix("/api/admin/performance");
-        let (name, alias) = match guarded.or_else(|| path.strip_prefix("/api/performance")) {
-            Some(name) => (name, true),
-            None => (path.strip_prefix("/api/v1")?, false),
-        };
-        let view = match name {
-            "" if alias => Self::Index,
-            "/performance" if !alias => Self::Index,
-            "/summary" => Self::Summary,
-            "/dashboard" => Self::Dashboard,
-            "/queries" => Self::Queries,
-            "/realtime" => Self::Realtime,
-            "/trends" => Self::Trends,
-            "/cache" => Self::Cache,
-            "/jobs" => Self::Jobs,
-            "/jobs/failed" => Self::FailedJobs,
-            "/history" if !alias => Self::History,
-            _ => return None,
-        };
-        Some((view, guarded.is_some()))
-    }
-
     /// The answer to a request with these parameters that arrived at `now` on the boot-time clock.
-    pub(super) fn answer(self, asked: Asked<'_>, query: &str, fresh: &Arc<Fresh>, now: Duration) -> Answer {
+    pub(super) fn answer(self, asked: Asked<'_>, query: &str, fresh: &Arc<Fresh>, now: Duration) -> Reply {
         if self == Self::FailedJobs {
             return failed_jobs(asked, &Parameters::of(query), fresh);
         }
         let Some(recorder) = fresh.source().recorder() else {
-            return asked.problem(StatusCode::NOT_IMPLEMENTED, NO_HISTORY);
+            return Err(Problem::not_implemented(NO_HISTORY));
         };
         let parameters = Parameters::of(query);
         let answered = match self {
-            Self::History => history(asked, recorder, &parameters),
-            Self::Realtime if wants_events(asked) => events(asked, fresh, &parameters),
+            Self::History => history(recorder, &parameters),
+            Self::Realtime if wants_events(asked) => events(fresh, &parameters),
             _ => self.document(fresh, recorder, &parameters, now).map(|document| {
                 let body = Body::new(document.to_string());
                 match self {
@@ -109,7 +87,7 @@ impl View {
                 }
             }),
         };
-        answered.unwrap_or_else(|BadParameter(why)| asked.problem(StatusCode::BAD_REQUEST, &why))
+        answered.map_err(|BadParameter(why)| Problem::bad_request(why))
     }
 
     fn document(
@@ -136,19 +114,17 @@ impl View {
     }
 }
 
-fn failed_jobs(asked: Asked<'_>, parameters: &Parameters, fresh: &Fresh) -> Answer {
+fn failed_jobs(asked: Asked<'_>, parameters: &Parameters, fresh: &Fresh) -> Reply {
     let Some(failures) = fresh.source().failures() else {
-        return asked.problem(StatusCode::NOT_IMPLEMENTED, "this agent keeps no list of failed jobs");
+        return Err(Problem::not_implemented("this agent keeps no list of failed jobs"));
     };
-    match failed::document(failures, parameters) {
-        Ok(document) => asked.document(StatusCode::OK, JSON, &Body::new(document.to_string())),
-        Err(BadParameter(why)) => asked.problem(StatusCode::BAD_REQUEST, &why),
-    }
+    let document = failed::document(failures, parameters).map_err(|BadParameter(why)| Problem::bad_request(why))?;
+    Ok(asked.document(StatusCode::OK, JSON, &Body::new(document.to_string())))
 }
 
-fn history(asked: Asked<'_>, recorder: &FlightRecorder, parameters: &Parameters) -> Result<Answer, BadParameter> {
+fn history(recorder: &FlightRecorder, parameters: &Parameters) -> Result<Answer, BadParameter> {
     let range = history::range(parameters, Tick::now().wall)?;
-    Ok(asked.streamed(MEDIA_TYPE, history::chunks(recorder.excerpt(range))))
+    Ok(streamed(MEDIA_TYPE, history::chunks(recorder.excerpt(range))))
 }
 
 fn wants_events(asked: Asked<'_>) -> bool {
@@ -156,7 +132,7 @@ fn wants_events(asked: Asked<'_>) -> bool {
 }
 
 /// The realtime view as server-sent events, one a second, until the client leaves.
-fn events(asked: Asked<'_>, fresh: &Arc<Fresh>, parameters: &Parameters) -> Result<Answer, BadParameter> {
+fn events(fresh: &Arc<Fresh>, parameters: &Parameters) -> Result<Answer, BadParameter> {
     parameters.span("window")?;
     let mut ticks = interval(EVENT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,7 +144,7 @@ fn events(asked: Asked<'_>, fresh: &Arc<Fresh>, parameters: &Parameters) -> Resu
         let event = format!("id: {}\nevent: realtime\ndata: {document}\n\n", document["ts_ms"]);
         Some((Bytes::from(event), (fresh, parameters, ticks)))
     };
-    Ok(asked.streamed(EVENT_STREAM, stream::unfold(state, next)))
+    Ok(streamed(EVENT_STREAM, stream::unfold(state, next)))
 }
 
 #[cfg(test)]
