@@ -32,7 +32,7 @@ pub(crate) enum Room {
 const METRICS_MAX: usize = 1_024;
 /// Bytes of an agent without series: its runtime, its collectors and what they found. Measured, by the proof that compares
 /// the agent's own figure with an allocator's.
-const AGENT_BYTES: usize = 64 << 10;
+const AGENT_BYTES: usize = 100 << 10;
 
 /// What a series takes from the memory budget.
 #[derive(Debug, Clone, Copy)]
