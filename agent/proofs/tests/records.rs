@@ -2,7 +2,7 @@
 //! sum and bucket of every series of several metrics, beside what the threads know they recorded. Knows the public API
 //! only.
 //!
-//! 10^8 records as part of `./test`; `HEARTLINE_RECORDS=1000000000 ./test proofs records` makes 10^9.
+//! 10^8 records as part of `./test`; `HEARTLINE_RECORDS=1000000000 ./test proofs every_record` makes 10^9.
 #![expect(clippy::print_stdout, reason = "the figures that were reached are part of the result")]
 #![expect(clippy::disallowed_methods, reason = "snapshots are taken at a rate, and the run is timed")]
 
