@@ -25,7 +25,7 @@ use crate::process::{self, ProcessCollector, RuntimeCollector, RuntimeWatch};
 use crate::registry::Room;
 use crate::server::BoundAddress;
 use crate::signals::{
-    Breaker, Cache, CacheStatus, Check, Overall, Pool, PoolStatus, Probe, Query, Queue, QueueStatus, Route,
+    Breaker, Cache, CacheStatus, Check, Conduct, Overall, Pool, PoolStatus, Query, Queue, QueueStatus, Route,
 };
 use crate::snapshot::{Families, Tick};
 
@@ -59,7 +59,7 @@ impl Agent {
     pub(crate) fn start(config: Config) -> Result<Self, Error> {
         let listen = config.listen_address()?;
         crate::clock::calibrate();
-        let core = Arc::new(Core::new(config, Tick::now()));
+        let core = Arc::new(Core::new(config, Tick::now())?);
         let address = BoundAddress::default();
         let runtimes = RuntimeWatch::default();
         core.add_collector(Stage::Process, ProcessCollector::new(core.config.memory_limit));
@@ -142,7 +142,8 @@ impl Agent {
         Query::new(&self.core().registry, options, system, summary)
     }
 
-    /// A connection pool. The probe is asked about once a second on the agent's thread; it must not block.
+    /// A connection pool. The probe is asked about once a second on a thread of the agent's. While it has not returned it is
+    /// not asked again; after three panics, or two and a half seconds, it never is.
     /// Asked for twice, a pool is the same one and the later probe counts.
     pub fn pool(&self, name: &str, probe: impl Fn() -> PoolStatus + Send + 'static) -> Pool {
         let pool = self.core().handles.pools.get_or_make(name, || Pool::new(&self.core().registry, name));
@@ -198,9 +199,18 @@ impl Agent {
         criticality: crate::Criticality,
         check: impl Fn() -> F + Send + Sync + 'static,
     ) {
-        let runtime = Handle::try_current().unwrap_or_else(|_| self.0.thread.runtime().clone());
-        let boxed = move || -> crate::signals::CheckFuture { Box::pin(check()) };
-        self.core().health.register(&self.core().registry, &runtime, (name, criticality), boxed);
+        let health = &self.core().health;
+        if let Ok(runtime) = Handle::try_current() {
+            let boxed = move || -> crate::signals::CheckFuture { Box::pin(check()) };
+            return health.register(&self.core().registry, &runtime, (name, criticality), boxed);
+        }
+        // without a runtime of the service, a check that blocks must not block the agent
+        let pool = self.0.thread.runtime().clone();
+        let title = format!("health check {name}");
+        let conduct = Arc::new(Conduct::new(title.clone(), self.core().callback_failures(&title)));
+        let (check, threads) = (Arc::new(check), pool.clone());
+        let boxed = move || crate::signals::checked_aside(&conduct, &threads, &check);
+        health.register(&self.core().registry, &pool, (name, criticality), boxed);
     }
 
     /// Whether no critical check fails.
@@ -219,8 +229,8 @@ impl Agent {
         HeapReport::of(&self.snapshot())
     }
 
-    /// Calls `callback` on the agent's thread when a leak is suspected and when the suspicion is withdrawn. It must not
-    /// block: nothing is collected or served meanwhile.
+    /// Calls `callback` on a thread of the agent's when a leak is suspected and when the suspicion is withdrawn. While it
+    /// has not returned, it is not called again; after three panics it never is.
     pub fn on_heap_alert(&self, callback: impl Fn(&HeapReport) + Send + 'static) {
         self.core().on_heap_alert(Box::new(move |snapshot| callback(&HeapReport::of(snapshot))));
     }
@@ -233,7 +243,7 @@ impl Agent {
 
     fn probe(&self, name: String, ask: impl FnMut(&mut Families, Tick) + Send + 'static) {
         let failures = self.core().callback_failures(&name);
-        self.core().add_collector(Stage::Probes, Probe::new(name, failures, ask));
+        self.core().probes.add(name, failures, ask);
     }
 
     fn core(&self) -> &Core {
@@ -259,7 +269,9 @@ mod tests {
             queue.enqueued();
             agent.breaker("payment").state(BreakerState::Open);
         }
-        agent.core().collect(Tick::now());
+        let now = Tick::now();
+        agent.core().begin_round(None, now);
+        agent.core().collect(None, now);
         let snapshot = agent.snapshot();
         let series = |metric: &str| snapshot.family(metric).unwrap().numbers.clone();
         assert_eq!(series("db.client.connection.max").len(), 1);

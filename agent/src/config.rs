@@ -1,6 +1,7 @@
 //! The settings of an agent with their defaults and limits; nothing here acts on them.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -28,6 +29,76 @@ pub(crate) const LISTEN_WAIT: Duration = Duration::from_secs(2);
 /// The shortest token that is accepted.
 pub const TOKEN_BYTES_MIN: usize = 32;
 
+/// Where the endpoint listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// Port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A path; only the user that the service runs as may connect.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Whether only this machine can reach it.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The PEM files of the endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    /// The certificate and those that lead to its authority.
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// Authorities one of which must have signed a client's certificate; `None` asks clients for none.
+    pub(crate) client_authority: Option<PathBuf>,
+}
+
+/// Where a token comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum TokenSource {
+    Text(Secret),
+    File(PathBuf),
+    Variable(String),
+}
+
+impl TokenSource {
+    /// Reads it, without the white space around it.
+    fn read(&self) -> Result<Secret, String> {
+        let text = match self {
+            Self::Text(secret) => return Ok(secret.clone()),
+            Self::File(path) => std::fs::read_to_string(path).map_err(|error| error.to_string())?,
+            Self::Variable(name) => std::env::var(name).map_err(|error| match error {
+                std::env::VarError::NotPresent => "the variable is not set".to_owned(),
+                std::env::VarError::NotUnicode(_) => "the variable is not text".to_owned(),
+            })?,
+        };
+        Ok(Secret(text.trim().to_owned()))
+    }
+
+    /// What an error may say of it.
+    fn title(&self) -> String {
+        match self {
+            Self::Text(_) => "…".to_owned(),
+            Self::File(path) => path.display().to_string(),
+            Self::Variable(name) => format!("${name}"),
+        }
+    }
+}
+
 /// A secret; its text appears in no `Debug` output.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
@@ -53,8 +124,11 @@ pub(crate) struct Config {
     pub(crate) instance_id: String,
     pub(crate) listen: Option<String>,
     pub(crate) insecure_remote: bool,
-    pub(crate) read_token: Option<Secret>,
-    pub(crate) admin_token: Option<Secret>,
+    pub(crate) read_token: Option<TokenSource>,
+    pub(crate) admin_token: Option<TokenSource>,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) series_limit: usize,
     pub(crate) memory_budget: usize,
     pub(crate) memory_limit: Option<u64>,
@@ -75,6 +149,9 @@ impl Config {
             insecure_remote: false,
             read_token: None,
             admin_token: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            tls: None,
             series_limit: DEFAULT_SERIES_LIMIT,
             memory_budget: DEFAULT_MEMORY_BUDGET,
             memory_limit: None,
@@ -107,12 +184,8 @@ impl Config {
             let reason = format!("at most half of memory_budget, which is {} bytes", self.memory_budget);
             return refuse("history_bytes", &self.history_bytes().to_string(), &reason);
         }
-        for (setting, token) in [("read_token", &self.read_token), ("admin_token", &self.admin_token)] {
-            if token.as_ref().is_some_and(|token| token.expose().len() < TOKEN_BYTES_MIN) {
-                let reason = "shorter than 32 bytes; make one with `openssl rand -hex 32`";
-                return refuse(setting, "…", reason);
-            }
-        }
+        self.read_token()?;
+        self.admin_token()?;
         Ok(())
     }
 
@@ -122,19 +195,46 @@ impl Config {
         self.history_bytes.unwrap_or_else(|| DEFAULT_HISTORY_BYTES.min(self.memory_budget / 4))
     }
 
-    /// Where to listen; `None` when the service wants no listener.
-    pub(crate) fn listen_address(&self) -> Result<Option<SocketAddr>, Error> {
-        let Some(listen) = &self.listen else { return Ok(None) };
-        let refuse = |reason: String| Error::Setting { setting: "listen", value: listen.clone(), reason };
-        let mut addresses = listen
-            .to_socket_addrs()
-            .map_err(|error| refuse(format!("{error}; write an address and a port, such as {DEFAULT_LISTEN}")))?;
-        addresses.next().map(Some).ok_or_else(|| refuse("the name has no address".to_owned()))
+    /// What readers must present, read from where it is.
+    pub(crate) fn read_token(&self) -> Result<Option<Secret>, Error> {
+        token("read_token", self.read_token.as_ref())
     }
 
-    pub(crate) fn secret(text: String) -> Secret {
-        Secret(text)
+    /// What callers of actions must present, read from where it is.
+    pub(crate) fn admin_token(&self) -> Result<Option<Secret>, Error> {
+        token("admin_token", self.admin_token.as_ref())
     }
+
+    /// Where to listen; `None` when the service wants no listener.
+    pub(crate) fn listen_address(&self) -> Result<Option<Listen>, Error> {
+        let Some(listen) = &self.listen else { return Ok(None) };
+        let refuse = |reason: String| Error::Setting { setting: "listen", value: listen.clone(), reason };
+        if let Some(path) = listen.strip_prefix("unix:") {
+            if path.is_empty() {
+                return Err(refuse("write the path of the socket, such as unix:/run/shop/heartline.sock".to_owned()));
+            }
+            return Ok(Some(Listen::Unix(path.into())));
+        }
+        let mut addresses = listen.to_socket_addrs().map_err(|error| {
+            refuse(format!("{error}; write an address and a port, such as {DEFAULT_LISTEN}, or unix:/path/of/a/socket"))
+        })?;
+        let first = addresses.next().ok_or_else(|| refuse("the name has no address".to_owned()))?;
+        Ok(Some(Listen::Tcp(first)))
+    }
+
+    pub(crate) fn secret(text: String) -> TokenSource {
+        TokenSource::Text(Secret(text))
+    }
+}
+
+fn token(setting: &'static str, source: Option<&TokenSource>) -> Result<Option<Secret>, Error> {
+    let Some(source) = source else { return Ok(None) };
+    let refuse = |reason: String| Error::Setting { setting, value: source.title(), reason };
+    let secret = source.read().map_err(|error| refuse(format!("the token cannot be read: {error}")))?;
+    if secret.expose().len() < TOKEN_BYTES_MIN {
+        return Err(refuse("shorter than 32 bytes; make one with `openssl rand -hex 32`".to_owned()));
+    }
+    Ok(Some(secret))
 }
 
 /// The host's name, as Prometheus' `instance` label usually starts; `localhost` when it is unknown.
@@ -153,6 +253,34 @@ mod tests {
         let error = config.validate().unwrap_err().to_string();
         assert!(error.contains("read_token") && error.contains("32 bytes"), "{error}");
         assert!(!error.contains("hunter2") && !format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_token_comes_from_a_file_and_neither_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").unwrap();
+        let mut config = Config::new("shop".to_owned());
+        config.read_token = Some(TokenSource::File(path.clone()));
+        assert_eq!(config.read_token().unwrap().unwrap().expose(), "0123456789abcdef0123456789abcdef");
+        std::fs::write(&path, "hunter2").unwrap();
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("token") && !error.contains("hunter2"), "{error}");
+        config.read_token = Some(TokenSource::Variable("HEARTLINE_NO_SUCH_VARIABLE".to_owned()));
+        assert!(config.validate().unwrap_err().to_string().contains("is not set"));
+    }
+
+    #[test]
+    fn an_address_is_a_socket_of_either_kind() {
+        let listen = |text: &str| {
+            let mut config = Config::new("shop".to_owned());
+            config.listen = Some(text.to_owned());
+            config.listen_address()
+        };
+        assert_eq!(listen("127.0.0.1:9464").unwrap(), Some(Listen::Tcp("127.0.0.1:9464".parse().unwrap())));
+        assert_eq!(listen("unix:/run/shop.sock").unwrap(), Some(Listen::Unix("/run/shop.sock".into())));
+        assert!(listen("unix:").unwrap_err().to_string().contains("heartline.sock"));
+        assert!(listen("nonsense").unwrap_err().to_string().contains("127.0.0.1:9464"));
     }
 
     #[test]

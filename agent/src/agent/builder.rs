@@ -1,9 +1,12 @@
 //! What a service says about itself before its agent starts; nothing is started until `start`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Agent;
-use crate::config::Config;
+#[cfg(feature = "tls")]
+use crate::config::TlsFiles;
+use crate::config::{Config, TokenSource};
 use crate::error::Error;
 
 /// Settings of an agent; see each method for its default.
@@ -17,7 +20,8 @@ impl AgentBuilder {
     }
 
     /// Where the endpoint listens. Default [`DEFAULT_LISTEN`](crate::DEFAULT_LISTEN). Port 0 takes a free one; see
-    /// [`Agent::local_addr`]. An address off this machine needs a read token and
+    /// [`Agent::local_addr`]. `unix:/run/shop/heartline.sock` listens on a socket that only the service's own user may
+    /// connect to. An address off this machine needs a read token, and TLS or
     /// [`insecure_remote`](Self::insecure_remote), or the agent does not listen.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.0.listen = Some(address.into());
@@ -52,6 +56,62 @@ impl AgentBuilder {
     /// What readers must send as `Authorization: Bearer`; at least 32 bytes. Default: no token, loopback only.
     pub fn read_token(mut self, token: impl Into<String>) -> Self {
         self.0.read_token = Some(Config::secret(token.into()));
+        self
+    }
+
+    /// As [`read_token`](Self::read_token), from a file, without the white space around it.
+    pub fn read_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.0.read_token = Some(TokenSource::File(path.into()));
+        self
+    }
+
+    /// As [`read_token`](Self::read_token), from an environment variable.
+    pub fn read_token_variable(mut self, name: impl Into<String>) -> Self {
+        self.0.read_token = Some(TokenSource::Variable(name.into()));
+        self
+    }
+
+    /// As [`admin_token`](Self::admin_token), from a file, without the white space around it.
+    pub fn admin_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.0.admin_token = Some(TokenSource::File(path.into()));
+        self
+    }
+
+    /// As [`admin_token`](Self::admin_token), from an environment variable.
+    pub fn admin_token_variable(mut self, name: impl Into<String>) -> Self {
+        self.0.admin_token = Some(TokenSource::Variable(name.into()));
+        self
+    }
+
+    /// A name that the endpoint answers to when a request's `Host` names it, without a port. Addresses and `localhost`
+    /// are always answered. Default: on loopback no other name, elsewhere any; once one is allowed, only these.
+    pub fn allowed_host(mut self, name: impl Into<String>) -> Self {
+        self.0.allowed_hosts.push(name.into().to_ascii_lowercase());
+        self
+    }
+
+    /// An origin whose pages may read, such as `https://ops.example`, and act if they have the admin token. Default:
+    /// only pages of the endpoint's own address, and those may not act.
+    pub fn allowed_origin(mut self, origin: impl Into<String>) -> Self {
+        self.0.allowed_origins.push(origin.into());
+        self
+    }
+
+    /// Serves TLS with this certificate chain and key, PEM files; HTTP without it is then refused. Changed files are
+    /// read again within about five seconds; while they make no sense, the certificate before stays. If they make none at
+    /// the start, the endpoint is not opened and tried again in the background.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        let client_authority = self.0.tls.take().and_then(|files| files.client_authority);
+        self.0.tls = Some(TlsFiles { certificate: certificate.into(), key: key.into(), client_authority });
+        self
+    }
+
+    /// Lets only clients connect whose certificate one of these authorities signed, a PEM file. Beside
+    /// [`tls`](Self::tls), which it needs.
+    #[cfg(feature = "tls")]
+    pub fn tls_client_authority(mut self, path: impl Into<PathBuf>) -> Self {
+        self.0.tls.get_or_insert_default().client_authority = Some(path.into());
         self
     }
 

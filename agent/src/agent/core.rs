@@ -1,24 +1,30 @@
 //! What the handles of an agent and its thread share: registry, collectors, checks, and the newest collected values.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use heartline_shared::snapshot::{Leak, SCHEMA_VERSION};
 use heartline_shared::{Labels, Snapshot};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::named::NamedHandles;
 use crate::clock::thread_cpu_time;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Listen, Secret};
+use crate::error::Error;
 use crate::recorder::FlightRecorder;
 use crate::registry::Registry;
 use crate::server::{Deadlines, Options, Policy, Source, Token};
-use crate::signals::{Failures, HealthChecks, Overall};
+use crate::signals::{Conduct, Failures, HealthChecks, Overall, Probes, Round};
 use crate::snapshot::{Collector, Families, Tick};
 
 /// Called with the agent's own figures about the heap when the leak verdict changes.
 pub(crate) type HeapCallback = Box<dyn Fn(&Snapshot) + Send>;
+
+struct HeapAlert {
+    conduct: Arc<Conduct>,
+    callback: Mutex<HeapCallback>,
+}
 
 /// The state of an agent.
 pub(crate) struct Core {
@@ -26,10 +32,14 @@ pub(crate) struct Core {
     pub(crate) registry: Arc<Registry>,
     pub(crate) health: HealthChecks,
     pub(crate) handles: NamedHandles,
-    /// Probes of the service, then the process, then the heap, which reads what the others added.
-    stages: [Mutex<Vec<Box<dyn Collector>>>; 3],
+    /// What the service itself is asked in each round.
+    pub(crate) probes: Probes,
+    /// The process, then the heap, which reads what the others added.
+    stages: [Mutex<Vec<Box<dyn Collector>>>; 2],
     collected: Mutex<Arc<Families>>,
-    heap_callbacks: Mutex<Vec<HeapCallback>>,
+    heap_callbacks: Mutex<Vec<Arc<HeapAlert>>>,
+    read_token: Option<Token>,
+    admin_token: Option<Token>,
     recorder: Option<FlightRecorder>,
     pub(crate) failures: Arc<Failures>,
     started: Tick,
@@ -39,20 +49,26 @@ pub(crate) struct Core {
 /// When in a round of collecting a collector runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stage {
-    Probes,
     Process,
     Heap,
 }
 
 impl Core {
-    pub(crate) fn new(config: Config, started: Tick) -> Self {
+    /// # Errors
+    /// A token that cannot be read.
+    pub(crate) fn new(config: Config, started: Tick) -> Result<Self, Error> {
+        let digest = |secret: Option<Secret>| secret.map(|secret| Token::new(secret.expose()));
+        let (read_token, admin_token) = (digest(config.read_token()?), digest(config.admin_token()?));
         let history = config.history_bytes();
         let registry = Arc::new(Registry::new(config.series_limit, config.memory_budget - history));
-        Self {
+        Ok(Self {
+            read_token,
+            admin_token,
             registry,
             config,
             health: HealthChecks::default(),
             handles: NamedHandles::default(),
+            probes: Probes::default(),
             stages: Default::default(),
             collected: Mutex::default(),
             heap_callbacks: Mutex::default(),
@@ -60,7 +76,7 @@ impl Core {
             failures: Arc::default(),
             started,
             seq: AtomicU64::new(0),
-        }
+        })
     }
 
     /// Adds a collector; one of the same subject is replaced.
@@ -69,12 +85,19 @@ impl Core {
     }
 
     pub(crate) fn on_heap_alert(&self, callback: HeapCallback) {
-        self.heap_callbacks.lock().push(callback);
+        let conduct = Arc::new(Conduct::new("heap alert".to_owned(), self.callback_failures("heap alert")));
+        self.heap_callbacks.lock().push(Arc::new(HeapAlert { conduct, callback: Mutex::new(callback) }));
     }
 
-    /// Asks every collector. Only the agent's thread calls this, so a slow one delays nobody else.
-    pub(crate) fn collect(&self, now: Tick) {
+    /// Asks the service's probes, on threads of `pool` or on this one; what they say is in the next [`collect`](Self::collect).
+    pub(crate) fn begin_round(&self, pool: Option<&Handle>, now: Tick) -> Arc<Round> {
+        self.probes.begin(pool, now)
+    }
+
+    /// Asks every collector. Only the agent's thread calls this.
+    pub(crate) fn collect(&self, pool: Option<&Handle>, now: Tick) {
         let mut families = Families::default();
+        self.probes.take(&mut families);
         for stage in &self.stages {
             // a collector may register further ones, so the list is not locked while it runs
             let mut collectors = std::mem::take(&mut *stage.lock());
@@ -98,7 +121,7 @@ impl Core {
             (before, after)
         };
         if before != after && (before == Leak::Suspected || after == Leak::Suspected) {
-            self.tell_heap_callbacks(now);
+            self.tell_heap_callbacks(pool, now);
         }
     }
 
@@ -125,23 +148,18 @@ impl Core {
     /// A round at a point of the agent's time line.
     pub(crate) fn collect_at(&self, uptime: std::time::Duration) {
         let now = Tick { mono: self.started.mono + uptime, wall: self.started.wall + uptime };
-        self.collect(now);
+        self.begin_round(None, now);
+        self.collect(None, now);
         self.record(now);
     }
 
-    fn tell_heap_callbacks(&self, now: Tick) {
-        let callbacks = std::mem::take(&mut *self.heap_callbacks.lock());
-        let snapshot = self.snapshot(now);
-        for callback in &callbacks {
-            let call = std::panic::AssertUnwindSafe(|| callback(&snapshot));
-            if std::panic::catch_unwind(call).is_err() {
-                self.callback_failures("heap alert").increment();
-                tracing::warn!("a heap alert callback of the service panicked");
-            }
+    fn tell_heap_callbacks(&self, pool: Option<&Handle>, now: Tick) {
+        let callbacks = self.heap_callbacks.lock().clone();
+        let snapshot = Arc::new(self.snapshot(now));
+        for alert in callbacks {
+            let (conduct, snapshot) = (Arc::clone(&alert.conduct), Arc::clone(&snapshot));
+            conduct.call(pool, now.mono, move || (alert.callback.lock())(&snapshot), || ());
         }
-        let mut list = self.heap_callbacks.lock();
-        let added = std::mem::replace(&mut *list, callbacks);
-        list.extend(added);
     }
 
     /// Counts the failures of one callback of the service.
@@ -179,22 +197,23 @@ impl Core {
     }
 
     /// How the endpoint is to listen on `address`.
-    pub(crate) fn endpoint(&self, address: SocketAddr) -> Options {
+    pub(crate) fn endpoint(&self, address: Listen) -> Options {
         Options {
             address,
             policy: self.policy(),
+            tls: self.config.tls.clone(),
             insecure_remote: self.config.insecure_remote,
             deadlines: Deadlines::default(),
         }
     }
 
     /// Who may ask.
-    fn policy(&self) -> Policy {
-        let token = |secret: &Option<Secret>| secret.as_ref().map(|secret| Token::new(secret.expose()));
+    pub(crate) fn policy(&self) -> Policy {
         Policy {
-            read_token: token(&self.config.read_token),
-            admin_token: token(&self.config.admin_token),
-            ..Policy::default()
+            read_token: self.read_token.clone(),
+            admin_token: self.admin_token.clone(),
+            hosts: self.config.allowed_hosts.clone(),
+            origins: self.config.allowed_origins.clone(),
         }
     }
 

@@ -1,6 +1,5 @@
 //! The agent's own thread: one runtime that collects at intervals and serves the endpoint, apart from the host's.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -10,10 +9,13 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::core::Core;
-use crate::config::{COLLECT_INTERVAL, LISTEN_WAIT};
+use crate::config::{COLLECT_INTERVAL, LISTEN_WAIT, Listen};
 use crate::error::Error;
 use crate::server::{BoundAddress, Endpoint, Source};
 use crate::snapshot::Tick;
+
+/// Threads that callbacks of the service run on; none while there are no callbacks. Those that hang keep theirs.
+const CALLBACK_THREADS_MAX: usize = 8;
 
 /// The running thread, seen from the host.
 #[derive(Debug)]
@@ -41,8 +43,13 @@ impl Drop for SayEnded {
 
 impl AgentThread {
     /// Starts the thread and waits until the listener has its address or was refused it, at most [`LISTEN_WAIT`].
-    pub(crate) fn start(core: Arc<Core>, listen: Option<SocketAddr>, bound: BoundAddress) -> Result<Self, Error> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+    pub(crate) fn start(core: Arc<Core>, listen: Option<Listen>, bound: BoundAddress) -> Result<Self, Error> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(CALLBACK_THREADS_MAX)
+            .thread_name("heartline-callback")
+            .build()
+            .map_err(Error::Thread)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let (ready, readiness) = mpsc::sync_channel(1);
@@ -82,11 +89,12 @@ impl AgentThread {
 
 async fn work(
     core: Arc<Core>,
-    (listen, bound): (Option<SocketAddr>, BoundAddress),
+    (listen, bound): (Option<Listen>, BoundAddress),
     ready: mpsc::SyncSender<()>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    core.collect(Tick::now());
+    let pool = Handle::current();
+    core.collect(None, Tick::now());
     let endpoint = listen.map(|address| Endpoint::bind(core.endpoint(address), bound));
     let _ = ready.try_send(());
     if let Some(endpoint) = endpoint {
@@ -101,7 +109,9 @@ async fn work(
         tokio::select! {
             _ = rounds.tick() => {
                 let now = Tick::now();
-                core.collect(now);
+                // clients are served meanwhile
+                core.begin_round(Some(&pool), now).wait().await;
+                core.collect(Some(&pool), now);
                 core.record(now);
                 if !every.is_zero() && now.mono >= summary_due {
                     summary_due = now.mono.saturating_add(every);

@@ -22,27 +22,67 @@ pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 /// Shorter bodies are not compressed: they fit a packet anyway.
 const COMPRESSED_MIN: usize = 1_400;
 
-/// A body in both forms; the compressed one is made when the first client asks for it.
+/// A body in each form; a compressed one is made when the first client asks for it.
 #[derive(Debug, Default)]
 pub(super) struct Body {
     plain: Bytes,
     gzip: OnceLock<Option<Bytes>>,
+    #[cfg(feature = "zstd")]
+    zstd: OnceLock<Option<Bytes>>,
+}
+
+/// A compression that this build knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Gzip,
+    #[cfg(feature = "zstd")]
+    Zstd,
+}
+
+impl Encoding {
+    /// The better one first.
+    const ALL: &[Self] = &[
+        #[cfg(feature = "zstd")]
+        Self::Zstd,
+        Self::Gzip,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            #[cfg(feature = "zstd")]
+            Self::Zstd => "zstd",
+        }
+    }
+
+    fn compress(self, plain: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 8), Compression::fast());
+                encoder.write_all(plain).ok()?;
+                encoder.finish().ok()
+            }
+            #[cfg(feature = "zstd")]
+            Self::Zstd => zstd::bulk::compress(plain, 1).ok(),
+        }
+    }
 }
 
 impl Body {
     pub(super) fn new(plain: impl Into<Bytes>) -> Self {
-        Self { plain: plain.into(), gzip: OnceLock::new() }
+        Self { plain: plain.into(), ..Self::default() }
     }
 
-    /// The compressed form; `None` when compression does not help.
-    fn gzip(&self) -> Option<&Bytes> {
-        let compress = || {
-            let mut encoder = GzEncoder::new(Vec::with_capacity(self.plain.len() / 8), Compression::fast());
-            encoder.write_all(&self.plain).ok()?;
-            let bytes = encoder.finish().ok()?;
-            (bytes.len() < self.plain.len()).then(|| Bytes::from(bytes))
+    /// A compressed form; `None` when compression does not help.
+    fn compressed(&self, encoding: Encoding) -> Option<&Bytes> {
+        let kept = match encoding {
+            Encoding::Gzip => &self.gzip,
+            #[cfg(feature = "zstd")]
+            Encoding::Zstd => &self.zstd,
         };
-        self.gzip.get_or_init(|| if self.plain.len() < COMPRESSED_MIN { None } else { compress() }).as_ref()
+        let compress =
+            || encoding.compress(&self.plain).filter(|bytes| bytes.len() < self.plain.len()).map(Bytes::from);
+        kept.get_or_init(|| if self.plain.len() < COMPRESSED_MIN { None } else { compress() }).as_ref()
     }
 
     /// An entity tag of the content.
@@ -62,8 +102,9 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     /// A document that changes all the time.
     pub(super) fn document(self, status: StatusCode, content_type: &'static str, body: &Body) -> Answer {
-        let gzip = if accepts_gzip(self.headers) { body.gzip() } else { None };
-        let bytes = gzip.unwrap_or(&body.plain).clone();
+        let encoding = accepted_encoding(self.headers);
+        let compressed = encoding.and_then(|encoding| Some((encoding, body.compressed(encoding)?)));
+        let bytes = compressed.map_or(&body.plain, |(_, bytes)| bytes).clone();
         let length = bytes.len();
         let mut response = Response::new(Payload::from(bytes));
         *response.status_mut() = status;
@@ -73,8 +114,8 @@ impl Asked<'_> {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-        if gzip.is_some() {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        if let Some((encoding, _)) = compressed {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
         }
         response
     }
@@ -118,8 +159,8 @@ pub(super) fn streamed(content_type: &'static str, chunks: impl Stream<Item = By
     response
 }
 
-/// Whether `Accept-Encoding` takes gzip with a weight above zero.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+/// The compression that `Accept-Encoding` weighs most, ours first among equals.
+fn accepted_encoding(headers: &HeaderMap) -> Option<Encoding> {
     let encodings = || headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let weight = |wanted: &str| {
         let of = |encoding: &str| -> Option<f32> {
@@ -129,7 +170,11 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
         };
         encodings().flat_map(|value| value.split(',')).find_map(of)
     };
-    weight("gzip").or_else(|| weight("*")).is_some_and(|weight| weight > 0.0)
+    let weighed = Encoding::ALL.iter().filter_map(|encoding| {
+        let weight = weight(encoding.name()).or_else(|| weight("*")).filter(|weight| *weight > 0.0)?;
+        Some((*encoding, weight))
+    });
+    weighed.reduce(|best, other| if other.1 > best.1 { other } else { best }).map(|(encoding, _)| encoding)
 }
 
 #[cfg(test)]
@@ -157,11 +202,11 @@ mod tests {
             ("gzip", true),
             ("deflate, GZIP;q=0.5", true),
             ("*", true),
-            ("gzip;q=0, *", false),
+            ("gzip;q=0, zstd;q=0, *", false),
             ("br", false),
             ("identity;q=1, *;q=0", false),
         ] {
-            assert_eq!(accepts_gzip(&headers([(ACCEPT_ENCODING, value)])), accepted, "{value}");
+            assert_eq!(accepted_encoding(&headers([(ACCEPT_ENCODING, value)])).is_some(), accepted, "{value}");
         }
         let long = Body::new("heartline ".repeat(1_000));
         let headers = headers([(ACCEPT_ENCODING, "gzip")]);
@@ -172,6 +217,19 @@ mod tests {
         flate2::read::GzDecoder::new(body_of(response).as_ref()).read_to_string(&mut text).unwrap();
         assert_eq!(text.as_bytes(), long.plain.as_ref());
         assert!(!asked.document(StatusCode::OK, TEXT, &Body::new("short")).headers().contains_key(CONTENT_ENCODING));
+    }
+
+    #[cfg(feature = "zstd")]
+    #[test]
+    fn zstd_is_used_unless_gzip_is_liked_better() {
+        for (value, expected) in
+            [("gzip, zstd", Encoding::Zstd), ("gzip, zstd;q=0.5", Encoding::Gzip), ("*", Encoding::Zstd)]
+        {
+            assert_eq!(accepted_encoding(&headers([(ACCEPT_ENCODING, value)])), Some(expected), "{value}");
+        }
+        let long = Body::new("heartline ".repeat(1_000));
+        let bytes = long.compressed(Encoding::Zstd).unwrap();
+        assert_eq!(zstd::bulk::decompress(bytes, 100_000).unwrap(), long.plain);
     }
 
     #[test]

@@ -14,9 +14,9 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::socket::Stream;
 use crate::clock::Tick;
 
 /// Clients that may be connected at once.
@@ -117,7 +117,7 @@ impl Place {
     }
 
     /// Wraps the client's socket so that the end of an answer is seen.
-    pub(super) fn watch(&self, stream: TcpStream) -> Watched {
+    pub(super) fn watch(&self, stream: Stream) -> Watched {
         Watched { io: TokioIo::new(stream), client: Arc::clone(&self.0.client) }
     }
 }
@@ -163,7 +163,7 @@ impl Client {
 /// A client's socket that reports when an answer has been handed to the kernel completely.
 #[derive(Debug)]
 pub(super) struct Watched {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Stream>,
     client: Arc<Client>,
 }
 

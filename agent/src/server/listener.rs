@@ -11,15 +11,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::Source;
 use super::access::{Caller, Policy, Via};
 use super::connections::{Connections, Place};
 use super::router::{Answered, Router};
+use super::socket::{Socket, Stream};
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use crate::clock::Tick;
+use crate::config::{Listen, TlsFiles};
 
 /// Bytes that the head of a request may take; a longer one is answered with 431.
 const HEAD_BYTES_MAX: usize = 8 << 10;
@@ -30,6 +33,8 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
 const RETRY_PAUSE_MAX: Duration = Duration::from_mins(1);
 /// The pause after a client could not be accepted, such as when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the files of TLS are looked at.
+const FILES_INTERVAL: Duration = Duration::from_secs(5);
 /// The same trouble is logged once in this time.
 const LOG_INTERVAL: Duration = Duration::from_hours(1);
 
@@ -52,9 +57,11 @@ impl Default for Deadlines {
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// Where to listen; port 0 takes a free one.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Listen,
     /// Who may ask.
     pub(crate) policy: Policy,
+    /// The files of TLS; without them HTTP is served as it is.
+    pub(crate) tls: Option<TlsFiles>,
     /// Whether to serve other machines without TLS. Even then a read token is needed.
     pub(crate) insecure_remote: bool,
     /// How long clients may take.
@@ -64,13 +71,13 @@ pub(crate) struct Options {
 impl Options {
     /// Why this address must not be opened, if so.
     fn refusal(&self) -> Option<&'static str> {
-        if self.address.ip().is_loopback() {
+        if self.address.is_local() {
             None
         } else if self.policy.read_token.is_none() {
             Some("other machines could read it: set a read token, or listen on 127.0.0.1")
-        } else if !self.insecure_remote {
+        } else if self.tls.is_none() && !self.insecure_remote {
             Some(
-                "the token would cross the network unencrypted: listen on 127.0.0.1 behind a TLS proxy, or allow it with insecure_remote(true)",
+                "the token would cross the network unencrypted: serve TLS, listen on 127.0.0.1 behind a TLS proxy, or allow it with insecure_remote(true)",
             )
         } else {
             None
@@ -85,7 +92,7 @@ pub(crate) type BoundAddress = Arc<Mutex<Option<SocketAddr>>>;
 pub(crate) struct Endpoint {
     options: Options,
     bound: BoundAddress,
-    listener: Option<TcpListener>,
+    opened: Option<Opened>,
     logged_at: Option<Duration>,
 }
 
@@ -93,10 +100,10 @@ impl Endpoint {
     /// Tries to bind the port; [`serve`](Self::serve) goes on trying. Must be called inside the agent's runtime. Where
     /// it listens is put into `bound`.
     pub(crate) fn bind(options: Options, bound: BoundAddress) -> Self {
-        let mut endpoint = Self { options, bound, listener: None, logged_at: None };
+        let mut endpoint = Self { options, bound, opened: None, logged_at: None };
         match endpoint.options.refusal() {
             Some(reason) => {
-                let address = endpoint.options.address;
+                let address = &endpoint.options.address;
                 tracing::error!(%address, reason, "the heartline endpoint is not opened; the service goes on without it");
             }
             None => endpoint.try_bind(),
@@ -110,56 +117,59 @@ impl Endpoint {
             return;
         }
         let mut pause = RETRY_PAUSE_MIN;
-        let listener = loop {
-            if let Some(listener) = self.listener.take() {
-                break listener;
+        let opened = loop {
+            if let Some(opened) = self.opened.take() {
+                break opened;
             }
             sleep(pause).await;
             pause = (pause * 2).min(RETRY_PAUSE_MAX);
             self.try_bind();
         };
         let router = Arc::new(Router::new(source, self.options.policy.clone()));
-        self.accept(&listener, &router).await;
+        self.accept(&opened, &router).await;
     }
 
     fn try_bind(&mut self) {
-        match self.bind_now() {
-            Ok((listener, address)) => {
-                tracing::info!(%address, "the heartline endpoint listens");
-                *self.bound.lock() = Some(address);
-                self.listener = Some(listener);
+        match Opened::open(&self.options) {
+            Ok(opened) => {
+                let port = opened.socket.local_addr();
+                let address = port.map_or_else(|| self.options.address.to_string(), |address| address.to_string());
+                tracing::info!(address, "the heartline endpoint listens");
+                *self.bound.lock() = port;
+                self.opened = Some(opened);
             }
             Err(error) => {
-                let address = self.options.address;
+                let address = self.options.address.to_string();
                 self.log_seldom(|| {
-                    tracing::warn!(%address, %error, "the heartline endpoint cannot listen; it tries again in the background");
+                    tracing::warn!(
+                        address,
+                        error,
+                        "the heartline endpoint cannot listen; it tries again in the background"
+                    );
                 });
             }
         }
     }
 
-    fn bind_now(&self) -> std::io::Result<(TcpListener, SocketAddr)> {
-        let listener = std::net::TcpListener::bind(self.options.address)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        Ok((TcpListener::from_std(listener)?, address))
-    }
-
-    async fn accept(&mut self, listener: &TcpListener, router: &Arc<Router>) {
+    async fn accept(&mut self, opened: &Opened, router: &Arc<Router>) {
         let connections = Connections::default();
         // Dropping the set ends every client with the endpoint.
         let mut clients = JoinSet::new();
         let mut sweep = interval(SWEEP_INTERVAL.min(self.options.deadlines.answer));
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut files = interval(FILES_INTERVAL);
+        let via = match &self.options.address {
+            Listen::Tcp(address) if address.ip().is_loopback() => Via::Loopback,
+            Listen::Tcp(_) | Listen::Unix(_) => Via::Other,
+        };
         loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, from)) => {
+                accepted = opened.socket.accept() => match accepted {
+                    Ok((stream, address)) => {
                         let place = connections.admit(Tick::now().mono);
-                        let via = if self.options.address.ip().is_loopback() { Via::Loopback } else { Via::Other };
-                        let caller = Caller { via, address: Some(from.ip()) };
-                        let client = serve_client(stream, place, caller, Arc::clone(router), self.options.deadlines.head);
-                        clients.spawn(client);
+                        let caller = Caller { via, address };
+                        let secured = opened.secured(stream);
+                        clients.spawn(serve_client(secured, place, caller, Arc::clone(router), self.options.deadlines.head));
                     }
                     Err(error) => {
                         self.log_seldom(|| tracing::warn!(%error, "the heartline endpoint cannot accept a client"));
@@ -167,6 +177,7 @@ impl Endpoint {
                     }
                 },
                 _ = sweep.tick() => connections.end_overdue(Tick::now().mono, self.options.deadlines.answer),
+                _ = files.tick() => opened.read_files_again(),
                 Some(_) = clients.join_next() => {}
             }
         }
@@ -187,9 +198,66 @@ impl Drop for Endpoint {
     }
 }
 
+/// What is open while the endpoint listens.
+struct Opened {
+    socket: Socket,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+}
+
+impl Opened {
+    fn open(options: &Options) -> Result<Self, String> {
+        #[cfg(feature = "tls")]
+        let tls = options.tls.clone().map(Tls::read).transpose()?;
+        let socket = Socket::bind(&options.address).map_err(|error| error.to_string())?;
+        #[cfg(feature = "tls")]
+        return Ok(Self { socket, tls });
+        #[cfg(not(feature = "tls"))]
+        Ok(Self { socket })
+    }
+
+    /// The connection once it is encrypted; at once where it is not to be.
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "only TLS needs more than the stream"))]
+    fn secured(&self, stream: Stream) -> impl Future<Output = Option<Stream>> + Send + use<> {
+        #[cfg(feature = "tls")]
+        let acceptor = self.tls.as_ref().map(Tls::acceptor);
+        async move {
+            #[cfg(feature = "tls")]
+            return match (acceptor, stream) {
+                (Some(acceptor), Stream::Tcp(tcp)) => {
+                    acceptor.accept(tcp).await.ok().map(|encrypted| Stream::Tls(Box::new(encrypted)))
+                }
+                (_, stream) => Some(stream),
+            };
+            #[cfg(not(feature = "tls"))]
+            Some(stream)
+        }
+    }
+
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "only TLS needs more than the stream"))]
+    fn read_files_again(&self) {
+        #[cfg(feature = "tls")]
+        match self.tls.as_ref().map(Tls::read_again) {
+            Some(Ok(true)) => tracing::info!("the heartline endpoint uses a new certificate"),
+            Some(Err(error)) => tracing::warn!(error, "the heartline endpoint keeps its certificate"),
+            Some(Ok(false)) | None => {}
+        }
+    }
+}
+
 /// One client, until it leaves, fails, or has to make room.
-async fn serve_client(stream: TcpStream, place: Place, caller: Caller, router: Arc<Router>, head_deadline: Duration) {
-    let _ = stream.set_nodelay(true); // without it answers are only slower
+async fn serve_client(
+    secured: impl Future<Output = Option<Stream>>,
+    place: Place,
+    caller: Caller,
+    router: Arc<Router>,
+    head_deadline: Duration,
+) {
+    let stream = tokio::select! {
+        secured = timeout(head_deadline, secured) => secured,
+        () = place.ended() => return,
+    };
+    let Ok(Some(stream)) = stream else { return };
     let io = place.watch(stream);
     let answer = service_fn(|request: Request<Incoming>| {
         let (router, seat) = (Arc::clone(&router), place.seat().clone());

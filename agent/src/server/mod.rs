@@ -20,6 +20,9 @@ mod refusals;
 mod route;
 mod router;
 mod routes;
+mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 mod token;
 mod views;
 

@@ -10,7 +10,9 @@ use heartline_shared::snapshot::{CheckResult, CheckStatus, Criticality};
 use heartline_shared::{Labels, UnixMillis};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
+use super::callbacks::Conduct;
 use crate::clock::{Stamp, Tick};
 use crate::instruments::{Counter, Histogram};
 use crate::registry::{Registry, Room};
@@ -152,6 +154,25 @@ impl std::fmt::Debug for Registered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registered").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Runs a check on a thread of `pool`, where it may block. One that has not returned is not started again.
+pub(crate) fn checked_aside<F: Future<Output = Check> + Send + 'static>(
+    conduct: &Arc<Conduct>,
+    pool: &Handle,
+    check: &Arc<impl Fn() -> F + Send + Sync + 'static>,
+) -> CheckFuture {
+    let (tell, told) = oneshot::channel();
+    let (check, runtime) = (Arc::clone(check), pool.clone());
+    let run = move || drop(tell.send(runtime.block_on(check())));
+    let called = conduct.call(Some(pool), Tick::now().mono, run, || ());
+    Box::pin(async move {
+        match told.await {
+            Ok(check) => check,
+            Err(_) if called => Check::fail("the check panicked"),
+            Err(_) => Check::fail("the check has not returned, or failed three times and is not called any more"),
+        }
+    })
 }
 
 async fn run_at_intervals(

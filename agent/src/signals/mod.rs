@@ -4,10 +4,10 @@
 
 mod breakers;
 mod caches;
+mod callbacks;
 mod failures;
 mod health;
 mod pools;
-mod probe;
 mod queries;
 mod queues;
 mod requests;
@@ -15,11 +15,11 @@ mod resolved;
 
 pub use breakers::{Breaker, BreakerState};
 pub use caches::{Cache, CacheOperation, CacheStatus, Eviction};
+pub(crate) use callbacks::{Conduct, Probes, Round};
 pub(crate) use failures::{FAILURES_MAX, FailedJob, Failures, ShortText};
 pub use health::Check;
-pub(crate) use health::{CheckFuture, HealthChecks, Overall};
+pub(crate) use health::{CheckFuture, HealthChecks, Overall, checked_aside};
 pub use pools::{Pool, PoolStatus, WaitGuard};
-pub(crate) use probe::Probe;
 pub(crate) use queries::QueryOptions;
 pub use queries::{Query, QueryError, QueryGuard};
 pub use queues::{JobGuard, Queue, QueueStatus};

@@ -49,8 +49,9 @@ impl Drop for Served {
 
 fn options() -> Options {
     Options {
-        address: "127.0.0.1:0".parse().unwrap(),
+        address: Listen::Tcp("127.0.0.1:0".parse().unwrap()),
         policy: Policy::default(),
+        tls: None,
         insecure_remote: false,
         deadlines: Deadlines::default(),
     }
@@ -284,7 +285,7 @@ fn a_connection_is_kept_for_the_next_request() {
 
 #[test]
 fn other_machines_need_a_token_and_a_word_that_it_may_cross_the_network() {
-    let anywhere = Options { address: "0.0.0.0:0".parse().unwrap(), ..options() };
+    let anywhere = Options { address: Listen::Tcp("0.0.0.0:0".parse().unwrap()), ..options() };
     assert!(anywhere.refusal().unwrap().contains("read token"));
     let with_token = Options { policy: with_read_token(), ..anywhere.clone() };
     assert!(with_token.refusal().unwrap().contains("unencrypted"));
@@ -298,7 +299,7 @@ async fn a_taken_port_is_tried_again_until_it_is_free() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let bound = BoundAddress::default();
-    let endpoint = Endpoint::bind(Options { address, ..options() }, Arc::clone(&bound));
+    let endpoint = Endpoint::bind(Options { address: Listen::Tcp(address), ..options() }, Arc::clone(&bound));
     assert_eq!(*bound.lock(), None);
     let source = Arc::new(Fixed { snapshot: Arc::new(small()), overall: Overall::Healthy });
     let serving = tokio::spawn(endpoint.serve(source));
