@@ -139,8 +139,9 @@ impl<'a> Stress<'a> {
     fn record(&self, random: &mut Random, records: u64, expected: &mut Expected) {
         for _ in 0..records {
             let drawn = random.draw();
-            // four decades, and once in a while half an hour, which no entry of a log holds
-            let value = ((drawn >> 40) | 1) << (drawn >> 32 & if drawn & 0xfff0 == 0 { 15 } else { 7 });
+            // four decades, and once in a while up to an hour and more, which no entry of a log holds
+            let shift = (drawn >> 32 & 7) + if drawn & 0xfff0 == 0 { 11 } else { 0 };
+            let value = ((drawn >> 40) | 1) << shift;
             self.hot.increment();
             expected.hot += 1;
             match drawn & 0xff {
