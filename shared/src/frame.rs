@@ -54,6 +54,7 @@ mod decoder;
 mod definition;
 mod extras;
 mod head;
+mod memory;
 mod recording;
 mod replay;
 mod sums;

@@ -1,18 +1,20 @@
 //! What the dashboard and the headless commands share: targets that are polled, a model and alerts that follow them. How
 //! they are shown is not known here.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use heartline_shared::UnixMillis;
+use tokio::task::JoinSet;
 
 use crate::alerting::{Alerting, Board, ChangeLog, RULES_POLL, RuleSource, RuleWatch, TransitionRow};
 use crate::cli::Global;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::model::{Model, Settings};
-use crate::source::{DEFAULT_TARGET, Feed, Outcome, Target, Tokens};
+use crate::model::{Model, Settings, Target};
+use crate::source::{self, DEFAULT_TARGET, Feed, Outcome, Pace, Tokens};
 use crate::text::Text;
 
 /// How many targets may be named.
@@ -22,7 +24,7 @@ pub const TARGETS_MAX: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Options {
     /// What to poll; never empty, none twice.
-    pub targets: Vec<Target>,
+    pub targets: Vec<source::Target>,
     /// What opens the targets.
     pub tokens: Tokens,
     /// Time between polls, and how much time figures cover.
@@ -66,11 +68,11 @@ pub fn rule_source(global: &Global, config: &Config) -> RuleSource {
     RuleSource::find(named, &folders)
 }
 
-fn read_targets(named: &[String]) -> anyhow::Result<Vec<Target>> {
+fn read_targets(named: &[String]) -> anyhow::Result<Vec<source::Target>> {
     anyhow::ensure!(named.len() <= TARGETS_MAX, "{} targets are named; the most is {TARGETS_MAX}", named.len());
-    let mut targets: Vec<Target> = Vec::with_capacity(named.len());
+    let mut targets: Vec<source::Target> = Vec::with_capacity(named.len());
     for name in named {
-        let target = Target::parse(name)?;
+        let target = source::Target::parse(name)?;
         if !targets.iter().any(|known| known.url() == target.url()) {
             targets.push(target);
         }
@@ -87,24 +89,35 @@ pub struct Session {
     alerting: Alerting,
     rules: RuleWatch,
     log: Option<ChangeLog>,
+    pasts: Pasts,
+}
+
+/// Targets being filled with what they remember, on other threads: it takes a while.
+#[derive(Debug, Default)]
+struct Pasts {
+    filling: JoinSet<(usize, Target)>,
+    /// What has arrived meanwhile, by target.
+    missed: HashMap<usize, Vec<Outcome>>,
 }
 
 impl Session {
-    /// Begins to poll, within a tokio runtime. Wrong rules are shown on the board, and the built-in ones are in force.
+    /// Begins to poll, within a tokio runtime; with `past`, targets are asked for what they remember. Wrong rules are shown on the board, and the built-in ones are in force.
     ///
     /// # Errors
     /// When the system gives no HTTP client, or the folder of the log cannot be made.
-    pub fn start(options: &Options) -> anyhow::Result<Self> {
+    pub fn start(options: &Options, past: bool) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let names = || options.targets.iter().map(|target| target.name().clone());
         let built_in = RuleSource::BuiltIn.read().ok().context("reading the rules that come with the program")?;
         let source = options.rules.name();
+        let pace = Pace { interval: options.settings.interval, past };
         Ok(Self {
             clock,
-            feed: Feed::start(&options.targets, &options.tokens, options.settings.interval, clock)?,
+            feed: Feed::start(&options.targets, &options.tokens, pace, clock)?,
             model: Model::new(names(), options.settings),
             alerting: Alerting::new(names(), source, options.rules.read(), built_in),
             rules: RuleWatch::start(options.rules.clone(), RULES_POLL),
+            pasts: Pasts::default(),
             log: options.state_dir.as_deref().map(ChangeLog::open).transpose()?,
         })
     }
@@ -129,12 +142,16 @@ impl Session {
         for outcome in outcomes {
             self.model.absorb(outcome);
             self.alerting.observe(outcome);
+            if let Some(missed) = self.pasts.missed.get_mut(&outcome.target) {
+                missed.push(outcome.clone());
+            }
         }
     }
 
     /// Lets time pass: ages grow, rules whose time has come are evaluated, changed rules are taken over. Gives the alerts
     /// that changed. Call it about once a second.
     pub fn tick(&mut self, now: UnixMillis) -> Vec<TransitionRow> {
+        self.fill_pasts();
         self.model.tick(now);
         let mut changes = self.rules.take_changed().map_or_else(Vec::new, |rules| self.alerting.reload(rules));
         changes.extend(self.alerting.evaluate(now));
@@ -144,6 +161,31 @@ impl Session {
             }
         }
         changes
+    }
+
+    /// Has targets filled with what has arrived of their past, and takes over those that are.
+    fn fill_pasts(&mut self) {
+        for past in self.feed.take_pasts() {
+            let place = past.outcome.target;
+            if let Some(mut target) = self.model.blank(place) {
+                self.pasts.missed.insert(place, Vec::new());
+                self.pasts.filling.spawn_blocking(move || {
+                    target.absorb_past(&past);
+                    (place, target)
+                });
+            }
+        }
+        while let Some(filled) = self.pasts.filling.try_join_next() {
+            // a past that cannot be read leaves the target as it is
+            let Ok((place, mut target)) = filled else { continue };
+            for outcome in self.pasts.missed.remove(&place).unwrap_or_default() {
+                target.absorb(&outcome);
+            }
+            self.model.adopt(place, target);
+        }
+        if self.pasts.filling.is_empty() {
+            self.pasts.missed.clear();
+        }
     }
 
     /// What is known of the targets.

@@ -10,8 +10,9 @@ use foldhash::quality::RandomState;
 use super::block::{self, PROCESS, SERIES};
 use super::definition::{Definition, DefinitionWriter};
 use super::head::Head;
-use super::values::{Read, ValueWriter, Values};
-use super::wire::{Input, Output};
+use super::memory::{Had, HadHistogram, Memory, Remembered};
+use super::values::ValueWriter;
+use super::wire::Output;
 use super::{Process, SeriesId, extras};
 use crate::buckets::Grid;
 use crate::catalog::Kind;
@@ -32,7 +33,9 @@ pub struct Coder {
     definition_bytes: usize,
     definition_bytes_max: usize,
     left_out: u64,
-    before: ValueWriter,
+    before: Memory,
+    /// Definitions that were made for a frame that was too long.
+    undelivered: Vec<u8>,
     /// How long the newest frame was: about what the next one needs.
     frame_bytes: usize,
     uptime: Duration,
@@ -82,7 +85,8 @@ impl Coder {
             definition_bytes: 0,
             definition_bytes_max,
             left_out: 0,
-            before: ValueWriter::default(),
+            before: Memory::default(),
+            undelivered: Vec::new(),
             frame_bytes: 0,
             uptime: Duration::ZERO,
         }
@@ -115,7 +119,7 @@ impl Coder {
     /// Bytes it keeps.
     pub fn bytes(&self) -> usize {
         let table = self.numbers.capacity() * (size_of::<(u64, SeriesId)>() + 1);
-        size_of::<Self>() + self.before.out.0.capacity() + table + self.introduction.len()
+        size_of::<Self>() + self.before.bytes() + table + self.introduction.len()
     }
 
     /// What was counted since the snapshot before, or since the process started. `None` when it is longer than a block may
@@ -135,9 +139,8 @@ impl Coder {
     /// frames that follow.
     pub fn full_frame(&mut self, snapshot: &Snapshot) -> Option<Coded> {
         let (rows, definitions) = self.rows(snapshot);
-        let (mut values, mut forgotten) = (ValueWriter::default(), ValueWriter::default());
-        Changes { before: Values::new(Input(&[]), 0), values: &mut values, after: &mut forgotten, snapshot }
-            .write(&rows);
+        let (mut values, mut forgotten) = (ValueWriter::default(), Memory::default());
+        Changes { before: Remembered::nothing(), values: &mut values, after: &mut forgotten, snapshot }.write(&rows);
         let mut behind = Output::default();
         extras::write(snapshot, &mut behind);
         let head = Head { full: true, ..self.head(snapshot, Duration::ZERO) };
@@ -146,12 +149,14 @@ impl Coder {
 
     fn code(&mut self, snapshot: &Snapshot, extras: &Output) -> Option<Coded> {
         let (rows, definitions) = self.rows(snapshot);
-        let (mut values, mut after) =
-            (ValueWriter::with_room(self.frame_bytes), ValueWriter::with_room(self.before.out.0.len()));
-        let before = Values::new(Input(&self.before.out.0), usize::try_from(self.before.count).unwrap_or_default());
-        Changes { before, values: &mut values, after: &mut after, snapshot }.write(&rows);
+        let (mut values, mut after) = (ValueWriter::with_room(self.frame_bytes), Memory::like(&self.before));
+        Changes { before: self.before.iter(), values: &mut values, after: &mut after, snapshot }.write(&rows);
         let head = self.head(snapshot, self.uptime);
-        let frame = head.frame(&values, extras)?;
+        let Some(frame) = head.frame(&values, extras) else {
+            self.undelivered = definitions;
+            return None;
+        };
+        after.settle();
         self.before = after;
         self.frame_bytes = frame.len();
         self.uptime = head.uptime;
@@ -194,7 +199,7 @@ impl Coder {
         }
         rows.sort_by_key(|row| row.id); // in runs already
         rows.dedup_by_key(|row| row.id);
-        let mut definitions = Vec::new();
+        let mut definitions = std::mem::take(&mut self.undelivered);
         for payload in new.finish() {
             self.definition_bytes += payload.len() + block::FRAMING;
             block::append(SERIES, &payload, &mut definitions);
@@ -231,9 +236,9 @@ impl Coder {
 
 /// What changed between the values before and those of a snapshot.
 struct Changes<'a, 'w> {
-    before: Values<'a>,
+    before: Remembered<'a>,
     values: &'w mut ValueWriter,
-    after: &'w mut ValueWriter,
+    after: &'w mut Memory,
     snapshot: &'a Snapshot,
 }
 
@@ -242,44 +247,46 @@ impl Changes<'_, '_> {
     /// snapshot keeps what it had counted, so that it does not count it again when it comes back.
     fn write(mut self, rows: &[Row<'_>]) {
         let (mut buckets, mut changed) = (Vec::new(), Vec::new());
-        let mut before = self.before.read(&mut buckets).and_then(Result::ok);
+        let mut before = self.before.next();
         for row in rows {
-            while let Some((id, read)) = before.filter(|(id, _)| *id < row.id) {
-                keep(self.after, id, read, &buckets);
-                before = self.before.read(&mut buckets).and_then(Result::ok);
+            while let Some((id, had)) = before.filter(|(id, _)| *id < row.id) {
+                self.after.had(id, had);
+                before = self.before.next();
             }
-            let known = before.filter(|(id, _)| *id == row.id).map(|(_, read)| read);
+            let known = before.filter(|(id, _)| *id == row.id).map(|(_, had)| had);
             match row.now {
                 Now::Level(level) => self.values.level(row.id, level),
-                Now::Count(now) => {
-                    // a counter that went down began again from zero, as Prometheus reads it
-                    let had = if let Some(Read::Increase(had)) = known { had } else { 0.0 };
-                    let increase = if now >= had { now - had } else { now };
-                    if increase > 0.0 || known.is_none() {
-                        self.values.increase(row.id, increase);
-                    }
-                    self.after.increase(row.id, now);
-                }
-                Now::Histogram(now, family) => {
-                    let had = match known {
-                        Some(Read::Histogram { sum }) => (&buckets[..], sum),
-                        _ => (&[][..], 0),
-                    };
-                    let sum = self.difference(now, had, family, &mut changed);
-                    if !changed.is_empty() || known.is_none() {
+                Now::Count(now) => self.write_count(row.id, now, known),
+                Now::Histogram(now, family) => match known {
+                    // nothing was recorded: the number of values never stands still otherwise
+                    Some(Had::Histogram(had)) if had.count == now.count => self.after.had(row.id, Had::Histogram(had)),
+                    _ => {
+                        let had = if let Some(Had::Histogram(had)) = known { had } else { HadHistogram::default() };
+                        had.read(&mut buckets);
+                        let sum = self.difference(now, (&buckets, had.sum), family, &mut changed);
                         self.values.histogram(row.id, &changed, sum);
+                        self.after.histogram(row.id, now);
                     }
-                    self.after.histogram(row.id, &now.buckets, now.sum);
-                }
+                },
             }
             if known.is_some() {
-                before = self.before.read(&mut buckets).and_then(Result::ok);
+                before = self.before.next();
             }
         }
-        while let Some((id, read)) = before {
-            keep(self.after, id, read, &buckets);
-            before = self.before.read(&mut buckets).and_then(Result::ok);
+        while let Some((id, had)) = before {
+            self.after.had(id, had);
+            before = self.before.next();
         }
+    }
+
+    fn write_count(&mut self, id: SeriesId, now: f64, known: Option<Had<'_>>) {
+        // a counter that went down began again from zero, as Prometheus reads it
+        let had = if let Some(Had::Count(had)) = known { had } else { 0.0 };
+        let increase = if now >= had { now - had } else { now };
+        if increase > 0.0 || known.is_none() {
+            self.values.increase(id, increase);
+        }
+        self.after.count(id, now);
     }
 
     /// What a histogram recorded since it had so many in each bucket; gives the sum of that.
@@ -317,14 +324,6 @@ fn by_group(buckets: &[(u16, u64)], grid: &Grid) -> Vec<(u16, u64)> {
         }
     }
     groups
-}
-
-fn keep(after: &mut ValueWriter, id: SeriesId, read: Read, buckets: &[(u16, u64)]) {
-    match read {
-        Read::Increase(number) => after.increase(id, number),
-        Read::Level(number) => after.level(id, number),
-        Read::Histogram { sum } => after.histogram(id, buckets, sum),
-    }
 }
 
 /// `now` less `had`, bucket by bucket, into `changed`; `false` when a bucket lost something.

@@ -50,15 +50,18 @@ impl<'a> Values<'a> {
             FLOAT_INCREASE => Read::Increase(self.input.float()?),
             WHOLE_LEVEL => Read::Level(self.input.signed()? as f64),
             FLOAT_LEVEL => Read::Level(self.input.float()?),
-            HISTOGRAM => Read::Histogram { sum: read_buckets(&mut self.input, buckets)? },
+            HISTOGRAM => {
+                read_buckets(&mut self.input, buckets)?;
+                Read::Histogram { sum: self.input.number()? }
+            }
             _ => return None,
         };
         Some((SeriesId::try_from(id).ok()?, read))
     }
 }
 
-/// Reads ascending buckets with their counts, and gives the sum.
-fn read_buckets(input: &mut Input<'_>, buckets: &mut Vec<(u16, u64)>) -> Option<u64> {
+/// Reads ascending buckets with their counts.
+pub(super) fn read_buckets(input: &mut Input<'_>, buckets: &mut Vec<(u16, u64)>) -> Option<()> {
     let count = input.count().filter(|count| *count <= BUCKETS_MAX + 1)?;
     buckets.clear();
     let (mut next, mut total) = (0_u64, 0_u64);
@@ -70,7 +73,22 @@ fn read_buckets(input: &mut Input<'_>, buckets: &mut Vec<(u16, u64)>) -> Option<
         buckets.push((u16::try_from(bucket).ok()?, count));
         next = bucket + 1;
     }
-    input.number()
+    Some(())
+}
+
+/// Writes ascending buckets with their counts; empty ones are left out.
+pub(super) fn write_buckets(out: &mut Output, buckets: &[(u16, u64)]) {
+    let filled = || buckets.iter().filter(|(_, count)| *count > 0);
+    out.number(filled().count() as u64);
+    let mut next = 0;
+    for &(bucket, count) in filled() {
+        let gap = u64::from(bucket).saturating_sub(next);
+        next = u64::from(bucket) + 1;
+        out.number((gap << 1) | u64::from(count != 1));
+        if count != 1 {
+            out.number(count - 2);
+        }
+    }
 }
 
 impl Read {
@@ -132,18 +150,8 @@ impl ValueWriter {
 
     /// `buckets` ascend; empty ones are left out.
     pub(super) fn histogram(&mut self, id: SeriesId, buckets: &[(u16, u64)], sum: u64) {
-        let filled = || buckets.iter().filter(|(_, count)| *count > 0);
         self.head(id, HISTOGRAM);
-        self.out.number(filled().count() as u64);
-        let mut next = 0;
-        for &(bucket, count) in filled() {
-            let gap = u64::from(bucket).saturating_sub(next);
-            next = u64::from(bucket) + 1;
-            self.out.number((gap << 1) | u64::from(count != 1));
-            if count != 1 {
-                self.out.number(count - 2);
-            }
-        }
+        write_buckets(&mut self.out, buckets);
         self.out.number(sum);
     }
 }

@@ -26,6 +26,10 @@ impl<'a> Input<'a> {
 
     #[inline]
     pub(super) fn number(&mut self) -> Option<u64> {
+        if let [byte @ ..0x80, rest @ ..] = self.0 {
+            self.0 = rest;
+            return Some(u64::from(*byte));
+        }
         let (number, bytes) = u64::decode_var(self.0)?;
         self.take(bytes)?;
         Some(number)
@@ -76,6 +80,11 @@ impl Output {
         if number < 0x80 {
             #[expect(clippy::cast_possible_truncation, reason = "below 128")]
             self.0.push(number as u8);
+            return;
+        }
+        if number < 0x4000 {
+            #[expect(clippy::cast_possible_truncation, reason = "below 2^14: two bytes of seven bits")]
+            self.0.extend_from_slice(&[number as u8 | 0x80, (number >> 7) as u8]);
             return;
         }
         let mut room = [0; 10];

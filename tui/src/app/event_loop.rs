@@ -45,7 +45,7 @@ pub(super) struct EventLoop {
 impl EventLoop {
     /// Takes the terminal over and begins to poll, within a tokio runtime.
     pub(super) fn start(options: &Options, state: State) -> anyhow::Result<Self> {
-        let session = Session::start(options)?;
+        let session = Session::start(options, true)?;
         let signals = Signals::listen().context("listening for signals")?;
         let mut ticks = interval(tick_interval(options.settings));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

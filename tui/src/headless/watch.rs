@@ -105,7 +105,7 @@ async fn follow_within(
     lifetime: Option<Duration>,
     mut look: impl FnMut(Moment<'_>) -> std::io::Result<()>,
 ) -> anyhow::Result<End> {
-    let mut session = Session::start(options)?;
+    let mut session = Session::start(options, false)?;
     refuse_wrong_rules(&session)?;
     let mut events = Events::start(tick_interval(options.settings), lifetime)?;
     loop {

@@ -56,6 +56,8 @@ impl Settings {
 #[derive(Debug)]
 pub struct Model {
     targets: Vec<Target>,
+    settings: Settings,
+    frames_bytes: usize,
 }
 
 impl Model {
@@ -63,13 +65,28 @@ impl Model {
     pub fn new(names: impl IntoIterator<Item = Text>, settings: Settings) -> Self {
         let names: Vec<Text> = names.into_iter().collect();
         let frames_bytes = (FRAMES_BYTES_MAX / names.len().max(1)).clamp(128 << 10, 4 << 20);
-        Self { targets: names.into_iter().map(|name| Target::new(name, settings, frames_bytes)).collect() }
+        let targets = names.into_iter().map(|name| Target::new(name, settings, frames_bytes)).collect();
+        Self { targets, settings, frames_bytes }
     }
 
     /// Takes the result of a poll in. One of an unknown target, or older than what is known, changes nothing.
     pub fn absorb(&mut self, outcome: &Outcome) {
         if let Some(target) = self.targets.get_mut(outcome.target) {
             target.absorb(outcome);
+        }
+    }
+
+    /// A target of which nothing is known yet, to be filled with what the one at this place remembers and then
+    /// [adopted](Self::adopt).
+    pub fn blank(&self, place: usize) -> Option<Target> {
+        let name = self.targets.get(place)?.reading().target.clone();
+        Some(Target::new(name, self.settings, self.frames_bytes))
+    }
+
+    /// Puts a target that was filled with its past in the place of the one that knows only the time since.
+    pub fn adopt(&mut self, place: usize, target: Target) {
+        if let Some(known) = self.targets.get_mut(place) {
+            *known = target;
         }
     }
 

@@ -12,13 +12,15 @@ use super::frames::{Frame, Frames, Window};
 use super::history::History;
 use super::reading::{Freshness, PollReading, TargetReading};
 use super::store::{Continuity, Store};
-use crate::source::{Answer, Outcome};
+use crate::source::{Outcome, Past};
 use crate::text::Text;
 
 /// How many polls in a row must fail before a target is down.
 pub const FAILURES_TO_DOWN: u32 = 3;
 /// How many restarts keep their time.
 const RESTARTS_MAX: usize = 64;
+/// The longest frame of the past whose figures are shown for all of its time; a longer one was a silence.
+const FILLED_MAX: Duration = Duration::from_secs(90);
 /// How many charts a target may have; pools, caches and queues beyond them have none.
 const CHARTS_MAX: usize = 96;
 /// How much longer than the silence before it a new process may have been up and still be counted from its start.
@@ -37,6 +39,15 @@ pub struct Target {
     generation: Option<u64>,
     answered_at: Option<UnixMillis>,
     restarts: Vec<UnixMillis>,
+}
+
+/// Where a document comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A poll: it says nothing of the time since the one before.
+    Poll,
+    /// A frame of the past: it speaks for all of its span.
+    Past,
 }
 
 /// The process that wrote the newest document, and how far it was.
@@ -107,7 +118,8 @@ impl Target {
         }
     }
 
-    pub(super) fn absorb(&mut self, outcome: &Outcome) {
+    /// Takes the result of a poll in; one that is older than what is known changes nothing.
+    pub fn absorb(&mut self, outcome: &Outcome) {
         if self.generation.is_some_and(|newest| outcome.generation <= newest) {
             return;
         }
@@ -122,7 +134,7 @@ impl Target {
                     series_left_out: answer.series_left_out,
                 };
                 self.reading.error = None;
-                self.merge(answer, at);
+                self.merge(&answer.snapshot, at, Kind::Poll);
             }
             Err(failure) => {
                 self.reading.poll.failures = self.reading.poll.failures.saturating_add(1);
@@ -132,8 +144,18 @@ impl Target {
         self.tick(at);
     }
 
-    fn merge(&mut self, answer: &Answer, at: UnixMillis) {
-        let snapshot = &*answer.snapshot;
+    /// Takes in what the target remembers, and then the poll that it was asked for after. Takes a while: half a second for
+    /// two hours of a few hundred series.
+    pub fn absorb_past(&mut self, past: &Past) {
+        for (at, snapshot) in past.documents() {
+            self.merge(&snapshot, at, Kind::Past);
+        }
+        // totals of the past count from where it begins, those of polls from the start of the process
+        self.process = None;
+        self.absorb(&past.outcome);
+    }
+
+    fn merge(&mut self, snapshot: &Snapshot, at: UnixMillis, kind: Kind) {
         let process = Process::of(snapshot);
         let silence = self.answered_at.map_or(Duration::ZERO, |newest| at.since(newest));
         let (continuity, span) = match &self.process {
@@ -160,7 +182,7 @@ impl Target {
         self.answered_at = Some(at);
         self.extras = Extras::of(snapshot);
         self.compute(at, true);
-        self.record(at);
+        self.record(at, if kind == Kind::Past && continuity == Continuity::Continued { span } else { Duration::ZERO });
     }
 
     fn note_restart(&mut self, at: UnixMillis) {
@@ -187,14 +209,20 @@ impl Target {
         figures::compute(&view, &mut self.reading);
     }
 
-    fn record(&mut self, at: UnixMillis) {
+    /// Adds the figures to the charts; those of a frame that is longer than the time between polls hold for all of it.
+    fn record(&mut self, at: UnixMillis, span: Duration) {
+        let step = self.settings.interval.max(Duration::from_secs(1));
+        let filled = span.as_secs_f64().min(FILLED_MAX.as_secs_f64()) / step.as_secs_f64() - 0.5;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number of steps")]
+        let filled = if span > self.settings.stale_after() { filled as u32 } else { 0 };
         for (chart, fold, value) in figures::charted(&self.reading) {
-            if let Some(history) = self.charts.get_mut(&chart) {
-                history.push(at, value);
-            } else if self.charts.len() < CHARTS_MAX {
-                let mut history = History::new(fold, self.settings.interval, self.settings.stale_after());
-                history.push(at, value);
-                self.charts.insert(chart, history);
+            if !self.charts.contains_key(&chart) && self.charts.len() >= CHARTS_MAX {
+                continue;
+            }
+            let new = || History::new(fold, self.settings.interval, self.settings.stale_after());
+            let history = self.charts.entry(chart).or_insert_with(new);
+            for step_before in (0..=filled).rev() {
+                history.push(at - step * step_before, value);
             }
         }
     }

@@ -32,10 +32,18 @@ pub(super) struct Document {
 /// # Errors
 /// Says why the bytes are no snapshot, as the end of a sentence that began with what was asked.
 pub(super) fn read(bytes: &[u8], series_bytes_max: usize) -> Result<Document, String> {
-    let mut snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|error| match bytes.trim_ascii_start() {
+    let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|error| match bytes.trim_ascii_start() {
         [b'{', ..] => format!("the answer is not a snapshot this program understands ({error})"),
         _ => "the answer is not a snapshot; is this the address of a heartline agent?".to_owned(),
     })?;
+    admit(snapshot, series_bytes_max)
+}
+
+/// A snapshot made safe: bounded, sanitised, validated.
+///
+/// # Errors
+/// Says why it cannot be trusted.
+pub(super) fn admit(mut snapshot: Snapshot, series_bytes_max: usize) -> Result<Document, String> {
     if snapshot.extra_boundaries.values().any(|extra| extra.len() > EXTRA_BOUNDARIES_MAX) {
         return Err(format!("the snapshot adds more than {EXTRA_BOUNDARIES_MAX} histogram boundaries"));
     }

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 use super::http::{self, Link, Room};
-use super::{Outcome, Target, Tokens};
+use super::{Outcome, Past, Target, Tokens};
 use crate::clock::Clock;
 
 /// After this many failures in a row polls become rarer.
@@ -24,6 +24,15 @@ const BYTES_PER_SECOND: f64 = 4e6;
 /// What the series of all targets together may take, in bytes.
 const SERIES_BYTES_MAX: usize = 64 << 20;
 
+/// How targets are polled.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// The time from one poll to the next.
+    pub interval: Duration,
+    /// Whether each target is asked once for what it remembers.
+    pub past: bool,
+}
+
 /// The newest outcomes of all targets. Dropping it ends the polling.
 #[derive(Debug)]
 pub struct Feed {
@@ -34,6 +43,7 @@ pub struct Feed {
 #[derive(Debug)]
 struct Mailbox {
     places: Mutex<Vec<Option<Outcome>>>,
+    pasts: Mutex<Vec<Past>>,
     filled: Notify,
 }
 
@@ -54,15 +64,15 @@ impl Mailbox {
 }
 
 impl Feed {
-    /// Begins to poll `targets` every `interval`, within a tokio runtime. The targets' places in the list become
+    /// Begins to poll `targets` at this pace, within a tokio runtime. The targets' places in the list become
     /// [`Outcome::target`].
     ///
     /// # Errors
     /// When no HTTP client can be made, because the system's TLS settings cannot be read.
-    pub fn start(targets: &[Target], tokens: &Tokens, interval: Duration, clock: Clock) -> anyhow::Result<Self> {
+    pub fn start(targets: &[Target], tokens: &Tokens, pace: Pace, clock: Clock) -> anyhow::Result<Self> {
         let client = http::client().context("preparing to poll targets: reading the system's TLS settings")?;
         let places = Mutex::new(targets.iter().map(|_| None).collect());
-        let mailbox = Arc::new(Mailbox { places, filled: Notify::new() });
+        let mailbox = Arc::new(Mailbox { places, pasts: Mutex::default(), filled: Notify::new() });
         let room = Arc::new(Room::default());
         let series_bytes_max = (SERIES_BYTES_MAX / targets.len().max(1)).clamp(512 << 10, http::DOCUMENT_BYTES_MAX);
         let mut polls = JoinSet::new();
@@ -74,7 +84,13 @@ impl Feed {
                 room: Arc::clone(&room),
                 series_bytes_max,
             };
-            let schedule = Schedule { target: place, interval, failures: 0, generation: 0 };
+            let Pace { interval, past } = pace;
+            let (first, answered) = oneshot::channel();
+            if past {
+                polls.spawn(ask_for_past(link.clone(), answered, Arc::clone(&mailbox)));
+            }
+            let first = Some(first).filter(|_| past);
+            let schedule = Schedule { target: place, interval, first, failures: 0, generation: 0 };
             polls.spawn(poll_for_ever(link, schedule, Arc::clone(&mailbox), clock));
         }
         Ok(Self { mailbox, _polls: polls })
@@ -92,6 +108,11 @@ impl Feed {
         }
     }
 
+    /// What targets remember, as far as it has arrived since the last call; at most once for each target.
+    pub fn take_pasts(&mut self) -> Vec<Past> {
+        std::mem::take(&mut self.mailbox.pasts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The newest outcome of each target that has one, without waiting.
     pub fn take(&mut self) -> Vec<Outcome> {
         self.mailbox.take()
@@ -103,6 +124,8 @@ impl Feed {
 struct Schedule {
     target: usize,
     interval: Duration,
+    /// Gets the first good answer, where what the target remembers is to be asked for.
+    first: Option<oneshot::Sender<Outcome>>,
     failures: u32,
     generation: u64,
 }
@@ -136,8 +159,20 @@ async fn poll_for_ever(link: Link, mut schedule: Schedule, mailbox: Arc<Mailbox>
         schedule.generation += 1;
         schedule.failures = if answer.is_ok() { 0 } else { schedule.failures.saturating_add(1) };
         let bytes = answer.as_ref().map_or(0, |answer| answer.bytes);
-        mailbox.put(Outcome { target: schedule.target, generation: schedule.generation, at, took, answer });
+        let outcome = Outcome { target: schedule.target, generation: schedule.generation, at, took, answer };
+        if let Some(first) = schedule.first.take_if(|_| outcome.answer.is_ok()) {
+            let _ = first.send(outcome.clone()); // nobody waits for it any more
+        }
+        mailbox.put(outcome);
         tokio::time::sleep(schedule.pause(took, bytes)).await;
+    }
+}
+
+/// Asks a target for what it remembers once it has answered, and puts that into the mailbox.
+async fn ask_for_past(link: Link, answered: oneshot::Receiver<Outcome>, mailbox: Arc<Mailbox>) {
+    let Ok(outcome) = answered.await else { return };
+    if let Some(past) = link.past(outcome).await {
+        mailbox.pasts.lock().unwrap_or_else(PoisonError::into_inner).push(past);
     }
 }
 
@@ -146,7 +181,7 @@ mod tests {
     use super::*;
 
     fn schedule(failures: u32) -> Schedule {
-        Schedule { target: 3, interval: Duration::from_secs(1), failures, generation: 9 }
+        Schedule { target: 3, interval: Duration::from_secs(1), first: None, failures, generation: 9 }
     }
 
     #[test]

@@ -8,17 +8,21 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION};
+use heartline_shared::frame::MEDIA_TYPE;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::document::{self, Document};
-use super::{Answer, Failure};
+use super::past::{self, Past};
+use super::{Answer, Failure, Outcome};
 
 /// How long a connection may take.
 pub const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// How long a whole poll may take.
 pub const POLL_MAX: Duration = Duration::from_secs(5);
+/// How long the past may take.
+const PAST_MAX: Duration = Duration::from_secs(5);
 /// How long a document may be after decompression, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 8 << 20;
 /// From this size on a document needs room of its own.
@@ -47,12 +51,14 @@ pub(super) struct Room {
     proven: Arc<Semaphore>,
     unproven: Arc<Semaphore>,
     parsing: Arc<Semaphore>,
+    /// Pasts that are being received or read.
+    pasts: Arc<Semaphore>,
 }
 
 impl Default for Room {
     fn default() -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        Self { proven: places(2), unproven: places(2), parsing: places(1) }
+        Self { proven: places(2), unproven: places(2), parsing: places(1), pasts: places(2) }
     }
 }
 
@@ -72,6 +78,37 @@ impl Link {
         let exchange = tokio::time::timeout(POLL_MAX, self.exchange(proven)).await;
         let late = || format!("no complete answer from {} within {} s", self.place(), POLL_MAX.as_secs());
         exchange.unwrap_or_else(|_| Err(late())).map_err(|explanation| Failure::new(&explanation))
+    }
+
+    /// Asks for what the target remembers of the time before `outcome`; `None` where it keeps no history, or does not send
+    /// it in time.
+    pub(super) async fn past(&self, outcome: Outcome) -> Option<Past> {
+        let permit = Arc::clone(&self.room.pasts).acquire_owned().await.ok()?;
+        let streams = tokio::time::timeout(PAST_MAX, self.histories()).await.ok()??;
+        Some(Past { outcome, streams, series_bytes_max: self.series_bytes_max, _permit: permit })
+    }
+
+    async fn histories(&self) -> Option<Vec<Vec<u8>>> {
+        let mut streams = Vec::new();
+        for query in past::QUERIES {
+            let mut url = self.url.join("/api/v1/history").ok()?;
+            url.set_query(Some(query));
+            streams.push(self.history(url).await?);
+        }
+        Some(streams)
+    }
+
+    async fn history(&self, url: Url) -> Option<Vec<u8>> {
+        let mut request = self.client.get(url).header(ACCEPT, MEDIA_TYPE);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token.clone());
+        }
+        let response = request.send().await.ok().filter(|response| response.status() == StatusCode::OK)?;
+        let is_frames = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == MEDIA_TYPE);
+        if !is_frames {
+            return None;
+        }
+        self.read_body(response, true).await.ok().map(|(body, _)| body)
     }
 
     fn place(&self) -> String {

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::clock::Clock;
 use crate::model::fixture::Document;
-use crate::source::{Feed, Outcome, Target, Tokens};
+use crate::source::{Feed, Outcome, Pace, Target, Tokens};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const QUICK: Duration = Duration::from_millis(50);
@@ -105,7 +105,7 @@ fn bomb() -> Vec<u8> {
 }
 
 fn feed(targets: &[Target], tokens: &Tokens) -> Feed {
-    Feed::start(targets, tokens, QUICK, Clock::start()).unwrap()
+    Feed::start(targets, tokens, Pace { interval: QUICK, past: false }, Clock::start()).unwrap()
 }
 
 /// The first outcome of the only target.
