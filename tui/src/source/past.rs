@@ -58,15 +58,20 @@ pub(crate) mod fixture {
 
     use super::*;
 
-    /// What a target would have sent that showed these documents, and then gave `outcome`.
-    pub(crate) fn past(documents: &[Snapshot], outcome: Outcome) -> Past {
+    /// The frames of these documents as a target sends them.
+    pub(crate) fn stream(documents: &[Snapshot]) -> Vec<u8> {
         let mut coder = Coder::new(&documents[0], 1 << 20);
         let mut stream = coder.introduction().to_vec();
         for document in documents {
             let Coded { definitions, frame } = coder.frame(document).expect("it is short");
             stream.extend([definitions, frame].concat());
         }
+        stream
+    }
+
+    /// What a target would have sent that showed these documents, and then gave `outcome`.
+    pub(crate) fn past(documents: &[Snapshot], outcome: Outcome) -> Past {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is free");
-        Past { outcome, streams: vec![stream], series_bytes_max: 1 << 20, _permit: permit }
+        Past { outcome, streams: vec![stream(documents)], series_bytes_max: 1 << 20, _permit: permit }
     }
 }

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use heartline_shared::frame::MEDIA_TYPE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::clock::Clock;
 use crate::model::fixture::Document;
+use crate::source::past_fixture::stream;
 use crate::source::{Feed, Outcome, Pace, Target, Tokens};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -26,6 +28,8 @@ enum Manner {
     Dripping,
     /// A fresh document for each request.
     Good,
+    /// The same, and these bytes for a request for the history.
+    Remembering(Vec<u8>),
 }
 
 /// A server on a port of its own; it ends with the runtime of its test.
@@ -67,6 +71,7 @@ async fn serve(mut stream: TcpStream, manner: Manner, heads: Arc<Mutex<Vec<Strin
         }
         head.extend_from_slice(&buffer[..read]);
     }
+    let asks_for_past = head.starts_with(b"GET /api/v1/history?");
     let nth = {
         let mut heads = heads.lock().unwrap();
         heads.push(String::from_utf8_lossy(&head).to_ascii_lowercase());
@@ -83,7 +88,11 @@ async fn serve(mut stream: TcpStream, manner: Manner, heads: Arc<Mutex<Vec<Strin
                 beat.tick().await;
             }
         }
-        Manner::Good => stream.write_all(&answer("200 OK", "", &document(nth))).await?,
+        Manner::Remembering(past) if asks_for_past => {
+            let kind = format!("content-type: {MEDIA_TYPE}\r\n");
+            stream.write_all(&answer("200 OK", &kind, &past)).await?;
+        }
+        Manner::Good | Manner::Remembering(_) => stream.write_all(&answer("200 OK", "", &document(nth))).await?,
     }
     stream.shutdown().await
 }
@@ -117,6 +126,54 @@ async fn first(manner: Manner) -> Outcome {
 
 async fn failure(manner: Manner) -> String {
     first(manner).await.answer.unwrap_err().explanation().to_string()
+}
+
+fn remembering_feed(target: Target) -> Feed {
+    Feed::start(&[target], &Tokens::default(), Pace { interval: QUICK, past: true }, Clock::start()).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_target_remembers_is_asked_for_once_and_damage_in_it_is_passed_over() {
+    let documents: Vec<_> =
+        (0..5).map(|second| Document::at(second).requests("/", "200", 3, 0.01).snapshot()).collect();
+    let mut bytes = stream(&documents[..3]);
+    bytes.extend(b"damage");
+    bytes.extend(stream(&documents[3..]));
+    let server = Server::start(Manner::Remembering(bytes)).await;
+    let mut feed = remembering_feed(server.target());
+    let pasts = tokio::time::timeout(DEADLINE, async {
+        loop {
+            feed.next().await;
+            let pasts = feed.take_pasts();
+            if !pasts.is_empty() {
+                return pasts;
+            }
+        }
+    });
+    let pasts = pasts.await.unwrap();
+    let newest = pasts[0].outcome.answer.as_ref().unwrap().snapshot.ts_ms;
+    let times: Vec<_> = pasts[0].documents().map(|(at, document)| (at, document.ts_ms)).collect();
+    assert!(!times.is_empty() && times.iter().all(|(_, theirs)| *theirs <= newest), "{times:?}");
+    assert!(times.iter().all(|(ours, theirs)| pasts[0].outcome.at.since(*ours) == newest.since(*theirs)));
+    let asked = || server.heads().iter().filter(|head| head.contains("/api/v1/history")).count();
+    let before = asked();
+    for _ in 0..5 {
+        feed.next().await;
+    }
+    assert_eq!((asked(), before, feed.take_pasts().len()), (2, 2, 0), "each part is asked for once");
+}
+
+#[tokio::test]
+async fn a_target_that_keeps_no_history_or_sends_something_else_is_polled_all_the_same() {
+    for manner in [Manner::Good, Manner::Remembering(b"<html>no frames</html>".to_vec())] {
+        let server = Server::start(manner).await;
+        let mut feed = remembering_feed(server.target());
+        for _ in 0..5 {
+            let outcomes = tokio::time::timeout(DEADLINE, feed.next()).await.unwrap();
+            assert!(outcomes[0].answer.is_ok());
+        }
+        assert!(feed.take_pasts().iter().all(|past| past.documents().count() == 0));
+    }
 }
 
 #[tokio::test]
