@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartline_shared::{Labels, Snapshot};
+use heartline_shared::Snapshot;
 use tokio::runtime::Handle;
 
 pub use self::builder::AgentBuilder;
@@ -22,10 +22,10 @@ use crate::instruments::{Counter, Gauge, Histogram};
 #[cfg(feature = "system")]
 use crate::process::HostCollector;
 use crate::process::{self, ProcessCollector, RuntimeCollector, RuntimeWatch};
-use crate::registry::Room;
 use crate::server::BoundAddress;
 use crate::signals::{
-    Breaker, Cache, CacheStatus, Check, Conduct, Overall, Pool, PoolStatus, Query, Queue, QueueStatus, Route,
+    Breaker, Cache, CacheStatus, Check, Conduct, CounterFamily, HistogramFamily, Overall, Pool, PoolStatus, Query,
+    Queue, QueueStatus, Route,
 };
 use crate::snapshot::{Families, Tick};
 
@@ -106,17 +106,28 @@ impl Agent {
     /// [`AgentBuilder::series_limit`]. A name that is another kind of metric, or the 1,025th, gives a handle whose records are dropped,
     /// counted in `heartline.dropped`.
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Counter {
-        self.core().registry.counter(name, owned(labels), Room::Shared)
+        self.core().registry.instrument(name, labels)
     }
 
     /// A gauge; as [`counter`](Self::counter).
     pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Gauge {
-        self.core().registry.gauge(name, owned(labels), Room::Shared)
+        self.core().registry.instrument(name, labels)
     }
 
     /// A histogram; as [`counter`](Self::counter). Its unit is `s` unless [`describe`](Self::describe) said otherwise.
     pub fn histogram(&self, name: &str, labels: &[(&str, &str)]) -> Histogram {
-        self.core().registry.histogram(name, owned(labels), Room::Shared)
+        self.core().registry.instrument(name, labels)
+    }
+
+    /// Counters of one metric by labels whose values are not known beforehand; a name as for [`counter`](Self::counter).
+    pub fn counter_family<const N: usize>(&self, name: &str, labels: [&str; N]) -> CounterFamily<N> {
+        CounterFamily::new(&self.core().registry, name, labels)
+    }
+
+    /// Histograms of one metric by labels whose values are not known beforehand; a name as for
+    /// [`histogram`](Self::histogram).
+    pub fn histogram_family<const N: usize>(&self, name: &str, labels: [&str; N]) -> HistogramFamily<N> {
+        HistogramFamily::new(&self.core().registry, name, labels)
     }
 
     /// Unit and help of a metric of the service's own, before its first series is made. Units are UCUM, as in
@@ -249,10 +260,6 @@ impl Agent {
     fn core(&self) -> &Core {
         &self.0.core
     }
-}
-
-fn owned(labels: &[(&str, &str)]) -> Labels {
-    Labels::from_pairs(labels.iter().map(|(name, value)| ((*name).to_owned(), *value)))
 }
 
 #[cfg(test)]

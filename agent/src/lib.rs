@@ -51,6 +51,6 @@ pub use heap::HeapReport;
 pub use heartline_shared::snapshot::{CheckStatus, Criticality, Leak, Trend};
 pub use heartline_shared::{Labels, Snapshot, UnixMillis};
 pub use signals::{
-    Breaker, BreakerState, Cache, CacheOperation, CacheStatus, Check, Eviction, JobGuard, Pool, PoolStatus, Query,
-    QueryError, QueryGuard, Queue, QueueStatus, RequestGuard, Route, WaitGuard,
+    Breaker, BreakerState, Cache, CacheOperation, CacheStatus, Check, CounterFamily, Eviction, HistogramFamily,
+    JobGuard, Pool, PoolStatus, Query, QueryError, QueryGuard, Queue, QueueStatus, RequestGuard, Route, WaitGuard,
 };

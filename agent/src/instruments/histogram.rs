@@ -46,17 +46,22 @@ impl Histogram {
     /// Records how long something took.
     #[inline]
     pub fn record(&self, duration: Duration) {
+        Self::record_into(self.id, duration);
+    }
+
+    /// Records into a series that a handle keeps alive.
+    #[inline]
+    pub(crate) fn record_into(series: SeriesId, duration: Duration) {
         if duration.as_secs() < SECONDS_IN_AN_ENTRY {
-            self.record_units(duration.as_secs() * 1_000_000_000 + u64::from(duration.subsec_nanos()));
+            recording::record(series, duration.as_secs() * 1_000_000_000 + u64::from(duration.subsec_nanos()));
         } else {
-            self.record_long(duration);
+            record_long(series, duration);
         }
     }
 
-    /// Durations of a quarter of an hour and more are rare enough for 128 bits.
-    #[cold]
-    fn record_long(&self, duration: Duration) {
-        self.record_units(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    /// What records need to know of the series.
+    pub(crate) fn id(&self) -> SeriesId {
+        self.id
     }
 
     /// Records a size or a count, for metrics whose unit is not `s`.
@@ -80,6 +85,12 @@ impl Histogram {
     pub(crate) fn value_in(&self, reading: &mut Reading<'_>) -> heartline_shared::Histogram {
         reading.histogram(self.series.id)
     }
+}
+
+/// Durations of a quarter of an hour and more are rare enough for 128 bits.
+#[cold]
+fn record_long(series: SeriesId, duration: Duration) {
+    recording::record(series, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
 }
 
 #[cfg(test)]

@@ -156,26 +156,45 @@ impl Store {
         entries: &[impl Entry],
         shape_of: impl Fn(SeriesId) -> Option<Arc<Shape>>,
     ) -> Vec<u64> {
+        let ends = [entries.first(), entries.last()].map(|entry| entry.map(|entry| SeriesId::of(entry.load())));
+        if ends[0] == ends[1] {
+            self.fold_runs(entries, &shape_of);
+        } else {
+            self.fold_mixed(entries, &shape_of);
+        }
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Folds entries of which many neighbours are of one series.
+    fn fold_runs(&mut self, entries: &[impl Entry], shape_of: &impl Fn(SeriesId) -> Option<Arc<Shape>>) {
         let mut rest = entries;
         while let [first, others @ ..] = rest {
-            let first = first.load();
-            let series = SeriesId::of(first);
+            let series = SeriesId::of(first.load());
             let Some(Slot { counts, sum, shape: Some(shape), .. }) = self.slots.get_mut(series.index()) else {
-                rest = if self.open(series, &shape_of) { rest } else { others };
+                rest = if self.open(series, shape_of) { rest } else { others };
                 continue;
             };
+            let (others, refused) = counts.count_all(shape.grid.lookup(), (series, rest), sum);
             rest = others;
-            let value = first - series.entry(0);
-            let buckets = shape.grid.lookup();
-            let mut refused = (!counts.count(buckets, value, sum)).then_some(value);
-            if refused.is_none() && rest.first().is_some_and(|next| SeriesId::of(next.load()) == series) {
-                (rest, refused) = counts.count_all(buckets, (series, rest), sum);
-            }
             if let Some(value) = refused {
                 self.put_off(series, value);
             }
         }
-        std::mem::take(&mut self.refused)
+    }
+
+    /// Folds entries of which few neighbours are of one series.
+    fn fold_mixed(&mut self, entries: &[impl Entry], shape_of: &impl Fn(SeriesId) -> Option<Arc<Shape>>) {
+        for entry in entries.iter().map(Entry::load) {
+            let series = SeriesId::of(entry);
+            let value = entry - series.entry(0);
+            let Some(Slot { counts, sum, shape: Some(shape), .. }) = self.slots.get_mut(series.index()) else {
+                self.fold_runs(&[entry], shape_of);
+                continue;
+            };
+            if !counts.count(shape.grid.lookup(), value, sum) {
+                self.put_off(series, value);
+            }
+        }
     }
 
     /// Makes the slot of a series, if it has none; `false` for a series that no handle has.

@@ -3,15 +3,16 @@
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 
 use crate::recording::sync::OnceLock;
 use crate::recording::sync::atomic::{AtomicUsize, Ordering};
 
 /// Keys and values that stay until the map is dropped.
 ///
-/// A look-up hashes, then follows a short chain with one acquire load a node. An insert allocates one node; when two
-/// threads insert the same key, one value wins and the other is dropped.
+/// A look-up hashes, then goes down a tree of nodes, one acquire load a node: from a bucket that the low bits of the hash
+/// choose, two more bits at each node. With 64 buckets and 10,000 keys that is five nodes. An insert allocates one node;
+/// when two threads insert the same key, one value wins and the other is dropped.
 #[derive(Debug)]
 pub(crate) struct AppendMap<K, V> {
     hasher: RandomState,
@@ -21,15 +22,35 @@ pub(crate) struct AppendMap<K, V> {
 
 type Link<K, V> = OnceLock<Box<Node<K, V>>>;
 
+/// How many ways lead on from a node.
+const WAYS: usize = 4;
+
 #[derive(Debug)]
 struct Node<K, V> {
+    /// Of the key: unequal ones are told apart without looking at the keys.
+    hash: u64,
     key: K,
     value: V,
-    next: Link<K, V>,
+    next: [Link<K, V>; WAYS],
+}
+
+/// The way of a hash down the tree, which is the same for all who look for a key.
+#[derive(Debug, Clone, Copy)]
+struct Way(u64);
+
+impl Way {
+    /// Chooses one of `ways`, a power of two, and uses the bits up.
+    #[inline]
+    fn choose(&mut self, ways: usize) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "the low bits are asked for")]
+        let chosen = self.0 as usize & (ways - 1);
+        self.0 = self.0.rotate_right(ways.trailing_zeros());
+        chosen
+    }
 }
 
 impl<K: Hash + Eq, V> AppendMap<K, V> {
-    /// A map for about `expected` keys; more keys make longer chains.
+    /// A map for about `expected` keys; a hundred times as many take two or three more steps.
     pub(crate) fn for_about(expected: usize) -> Self {
         let buckets = (0..expected.max(1).next_power_of_two()).map(|_| OnceLock::new()).collect();
         Self { hasher: RandomState::default(), buckets, len: AtomicUsize::new(0) }
@@ -54,12 +75,19 @@ impl<K: Hash + Eq, V> AppendMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let mut link = self.bucket(key);
+        self.find(key, |kept| kept.borrow() == key)
+    }
+
+    /// The value of the key that `is` the one and has the same hash as `key`.
+    #[inline]
+    pub(crate) fn find<Q: Hash + ?Sized>(&self, key: &Q, is: impl Fn(&K) -> bool) -> Option<&V> {
+        let hash = self.hasher.hash_one(key);
+        let (mut link, mut way) = self.root(hash);
         while let Some(node) = link.get() {
-            if node.key.borrow() == key {
+            if node.hash == hash && is(&node.key) {
                 return Some(&node.value);
             }
-            link = &node.next;
+            link = &node.next[way.choose(WAYS)];
         }
         None
     }
@@ -76,51 +104,47 @@ impl<K: Hash + Eq, V> AppendMap<K, V> {
     {
         match self.get(key) {
             Some(value) => value,
-            None => self.insert(self.bucket(key), key.to_owned(), make()).0,
+            None => self.insert(key.to_owned(), make(), |taken, key| taken == key).0,
         }
     }
 
     /// The value of a key that was not there a moment ago, and whether it is `value`: another thread may have been first.
     pub(crate) fn add(&self, key: K, value: V) -> (&V, bool) {
-        self.insert(self.bucket(&key), key, value)
+        self.insert(key, value, |taken, key| taken == key)
     }
 
     /// The fault that the model of this map must find: a place that another thread took meanwhile is passed over, whatever
     /// its key.
     #[cfg(all(test, heartline_loom))]
     pub(crate) fn insert_with_planted_fault(&self, key: K, value: V) -> &V {
-        let mut link = self.bucket(&key);
-        while let Some(node) = link.get() {
-            if node.key == key {
-                return &node.value;
-            }
-            link = &node.next;
+        if self.find(&key, |kept| *kept == key).is_none() {
+            return self.insert(key, value, |_, _| false).0;
         }
-        let mut fresh = Box::new(Node { key, value, next: OnceLock::new() });
-        while let Err(refused) = link.set(fresh) {
-            fresh = refused;
-            link = &link.get().expect("set refused, so another thread has set it").next;
-        }
-        &link.get().expect("set above").value
+        self.find(&key, |kept| *kept == key).expect("found a line above")
     }
 
     /// All keys and values, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.buckets.iter().flat_map(|bucket| {
-            std::iter::successors(bucket.get(), |node| node.next.get()).map(|node| (&node.key, &node.value))
+        let mut ahead: Vec<&Node<K, V>> =
+            self.buckets.iter().filter_map(|bucket| bucket.get()).map(|node| &**node).collect();
+        std::iter::from_fn(move || {
+            let node = ahead.pop()?;
+            ahead.extend(node.next.iter().filter_map(|next| next.get()).map(|node| &**node));
+            Some((&node.key, &node.value))
         })
     }
 
     #[inline]
-    fn bucket<Q: Hash + ?Sized>(&self, key: &Q) -> &Link<K, V> {
-        #[expect(clippy::cast_possible_truncation, reason = "the low bits of a hash are as good as any")]
-        let at = self.hasher.hash_one(key) as usize & (self.buckets.len() - 1);
-        &self.buckets[at]
+    fn root(&self, hash: u64) -> (&Link<K, V>, Way) {
+        let mut way = Way(hash);
+        (&self.buckets[way.choose(self.buckets.len())], way)
     }
 
     #[cold]
-    fn insert<'a>(&'a self, mut link: &'a Link<K, V>, key: K, value: V) -> (&'a V, bool) {
-        let mut fresh = Box::new(Node { key, value, next: OnceLock::new() });
+    fn insert(&self, key: K, value: V, is_same: impl Fn(&K, &K) -> bool) -> (&V, bool) {
+        let hash = self.hasher.hash_one(&key);
+        let (mut link, mut way) = self.root(hash);
+        let mut fresh = Box::new(Node { hash, key, value, next: std::array::from_fn(|_| OnceLock::new()) });
         loop {
             match link.set(fresh) {
                 Ok(()) => {
@@ -130,10 +154,10 @@ impl<K: Hash + Eq, V> AppendMap<K, V> {
                 Err(refused) => fresh = refused,
             }
             let taken = link.get().expect("set refused, so another thread has set it");
-            if taken.key == fresh.key {
+            if is_same(&taken.key, &fresh.key) {
                 return (&taken.value, false);
             }
-            link = &taken.next;
+            link = &taken.next[way.choose(WAYS)];
         }
     }
 }

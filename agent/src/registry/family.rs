@@ -1,6 +1,7 @@
 //! One metric and its series, of the one kind that it has.
 
 use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,10 +36,30 @@ enum Instruments {
     Histograms(Series<Histogram>),
 }
 
+/// Labels that are found by their values: the names of one metric seldom differ, so that hashing them tells nothing apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key(Labels);
+
+/// Labels of a look-up, sorted by name.
+struct Sought<'a>(&'a [(&'a str, &'a str)]);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|(_, value)| state.write(value.as_bytes()));
+    }
+}
+
+/// As [`Key`].
+impl Hash for Sought<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|(_, value)| state.write(value.as_bytes()));
+    }
+}
+
 /// Series by labels.
 #[derive(Debug)]
 pub(crate) struct Series<T> {
-    by_labels: AppendMap<Labels, T>,
+    by_labels: AppendMap<Key, T>,
     shared: AtomicUsize,
     overflow: OnceLock<T>,
     refused: Counter,
@@ -127,7 +148,7 @@ impl Owned {
 
 impl<T: Clone> Series<T> {
     /// Bytes that a series takes here, beside its labels and its instrument.
-    pub(super) const ENTRY_BYTES: usize = AppendMap::<Labels, T>::ENTRY_BYTES;
+    pub(super) const ENTRY_BYTES: usize = AppendMap::<Key, T>::ENTRY_BYTES;
 
     fn new() -> Self {
         Self {
@@ -138,6 +159,13 @@ impl<T: Clone> Series<T> {
         }
     }
 
+    /// The instrument of these labels, which are sorted by name, if it was made.
+    #[inline]
+    pub(crate) fn find(&self, labels: &[(&str, &str)]) -> Option<&T> {
+        self.by_labels
+            .find(&Sought(labels), |Key(kept)| kept.len() == labels.len() && kept.iter().eq(labels.iter().copied()))
+    }
+
     /// The instrument of these labels, made if there is room, else the one of the overflow series.
     pub(crate) fn resolve(
         &self,
@@ -146,17 +174,18 @@ impl<T: Clone> Series<T> {
         cost: Cost,
         make: impl Fn() -> T,
     ) -> T {
+        let labels = Key(labels);
         if let Some(instrument) = self.by_labels.get(&labels) {
             return instrument.clone();
         }
-        let labels = sanitised(labels);
+        let labels = Key(sanitised(labels.0));
         if let Some(instrument) = self.by_labels.get(&labels) {
             return instrument.clone();
         }
         if !self.take_place(room, registry.series_limit) {
             return self.overflow(registry, cost, make);
         }
-        let label_bytes = labels.heap_bytes();
+        let label_bytes = labels.0.heap_bytes();
         if !registry.take(room, cost, label_bytes) {
             self.give_place_back(room);
             return self.overflow(registry, cost, make);
@@ -199,7 +228,7 @@ impl<T: Clone> Series<T> {
 
     fn all(&self) -> impl Iterator<Item = (Labels, &T)> {
         let overflow = self.overflow.get().map(|instrument| (Labels::from_pairs([OVERFLOW]), instrument));
-        self.by_labels.iter().map(|(labels, instrument)| (labels.clone(), instrument)).chain(overflow)
+        self.by_labels.iter().map(|(Key(labels), instrument)| (labels.clone(), instrument)).chain(overflow)
     }
 
     fn numbers(&self, value: impl Fn(&T) -> f64) -> impl Iterator<Item = NumberSeries> {

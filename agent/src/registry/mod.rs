@@ -2,6 +2,7 @@
 //! What the metrics mean is not known here.
 
 mod append_map;
+mod by_labels;
 mod family;
 
 use std::borrow::Cow;
@@ -12,6 +13,7 @@ use heartline_shared::{Grid, GridKind, Labels};
 use parking_lot::RwLock;
 
 pub(crate) use append_map::AppendMap;
+pub(crate) use by_labels::{ByLabels, Instrument};
 use family::{Owned, Series};
 
 use crate::config::LABEL_VALUE_BYTES_MAX;
@@ -33,6 +35,8 @@ const METRICS_MAX: usize = 1_024;
 /// Bytes of an agent without series: its runtime, its collectors and what they found. Measured, by the proof that compares
 /// the agent's own figure with an allocator's.
 const AGENT_BYTES: usize = 100 << 10;
+/// How many labels are looked up without allocating.
+const LABELS_AT_HAND: usize = 12;
 
 /// What a series takes from the memory budget.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +57,7 @@ impl Cost {
 /// All instruments of an agent.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    families: AppendMap<String, Owned>,
+    families: AppendMap<String, Arc<Owned>>,
     custom: RwLock<Vec<CustomMetric>>,
     series_limit: usize,
     budget: Arc<Budget>,
@@ -115,8 +119,19 @@ impl Registry {
         custom.push(CustomMetric { name: name.to_owned(), unit: unit.to_owned(), help: help.to_owned() });
     }
 
+    /// The instrument of these labels, which are in any order; allocates only where it must be made.
+    pub(crate) fn instrument<T: Instrument>(&self, name: &str, labels: &[(&str, &str)]) -> T {
+        let known = self.families.get(name).and_then(|family| T::series(family)).and_then(|series| {
+            let mut pairs = [("", ""); LABELS_AT_HAND];
+            series.find(sorted(labels, &mut pairs)?)
+        });
+        known.cloned().unwrap_or_else(|| {
+            T::resolve(self, name, Labels::from_pairs(labels.iter().map(|(name, value)| ((*name).to_owned(), *value))))
+        })
+    }
+
     pub(crate) fn counter(&self, name: &str, labels: Labels, room: Room) -> Counter {
-        match self.family(name, Kind::Counter).and_then(Owned::counters) {
+        match self.family(name, Kind::Counter).and_then(|family| family.counters()) {
             Some(series) => {
                 series.resolve(self, (labels, room), Cost::of::<Counter>(Counter::BYTES, 0), Counter::default)
             }
@@ -125,14 +140,14 @@ impl Registry {
     }
 
     pub(crate) fn gauge(&self, name: &str, labels: Labels, room: Room) -> Gauge {
-        match self.family(name, Kind::Gauge).and_then(Owned::gauges) {
+        match self.family(name, Kind::Gauge).and_then(|family| family.gauges()) {
             Some(series) => series.resolve(self, (labels, room), Cost::of::<Gauge>(Gauge::BYTES, 0), Gauge::default),
             None => self.misuse(name, Kind::Gauge, self.detached.gauge.clone()),
         }
     }
 
     pub(crate) fn in_flight(&self, name: &str, labels: Labels, room: Room) -> InFlight {
-        match self.family(name, Kind::UpDownCounter).and_then(Owned::in_flight) {
+        match self.family(name, Kind::UpDownCounter).and_then(|family| family.in_flight()) {
             Some(series) => {
                 series.resolve(self, (labels, room), Cost::of::<InFlight>(InFlight::BYTES, 0), InFlight::default)
             }
@@ -181,7 +196,7 @@ impl Registry {
     }
 
     /// The metric of this name, made if there is room for one more.
-    fn family(&self, name: &str, asked: Kind) -> Option<&Owned> {
+    fn family(&self, name: &str, asked: Kind) -> Option<&Arc<Owned>> {
         if let Some(family) = self.families.get(name) {
             return Some(family);
         }
@@ -189,7 +204,7 @@ impl Registry {
             Some(metric) => Owned::new(metric.kind, Cow::Borrowed(metric.unit), None),
             None => self.custom_family(name, asked),
         };
-        (self.families.len() < METRICS_MAX).then(|| self.families.get_or_insert_with(name, make))
+        (self.families.len() < METRICS_MAX).then(|| self.families.get_or_insert_with(name, || Arc::new(make())))
     }
 
     fn custom_family(&self, name: &str, kind: Kind) -> Owned {
@@ -229,6 +244,19 @@ impl Registry {
         }
         detached
     }
+}
+
+/// The labels sorted by name in `pairs`; `None` where they do not fit or a name occurs twice.
+fn sorted<'a, 'b>(
+    labels: &[(&'a str, &'a str)],
+    pairs: &'b mut [(&'a str, &'a str)],
+) -> Option<&'b [(&'a str, &'a str)]> {
+    let pairs = pairs.get_mut(..labels.len())?;
+    pairs.copy_from_slice(labels);
+    if !pairs.is_sorted_by(|(a, _), (b, _)| a < b) {
+        pairs.sort_unstable_by_key(|(name, _)| *name);
+    }
+    pairs.is_sorted_by(|(a, _), (b, _)| a < b).then_some(pairs)
 }
 
 /// A label value as it is kept: no control characters, at most [`LABEL_VALUE_BYTES_MAX`] bytes.
