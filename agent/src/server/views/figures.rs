@@ -52,7 +52,7 @@ impl<'a> View<'a> {
         let totals = self.totals(metric).filter(|(labels, _)| has(labels, wanted)).map(|(_, total)| total);
         let total = totals.reduce(|sum, more| sum + more)?;
         let recents = self.recents(metric).filter(|(labels, _)| has(labels, wanted));
-        Some(Count { total, recent: recents.map(|(_, value)| amount(value)).sum() })
+        Some(Count { total, recent: total_of(recents.map(|(_, value)| amount(value))) })
     }
 
     /// What a histogram recorded in the window, over series with these attributes.
@@ -112,6 +112,11 @@ impl Count {
     pub(super) fn of(count: Option<Self>) -> Self {
         count.unwrap_or_default()
     }
+}
+
+/// The sum of amounts; without any it is 0, not the -0 that floats begin a sum with.
+pub(super) fn total_of(amounts: impl Iterator<Item = f64>) -> f64 {
+    amounts.fold(0.0, |sum, more| sum + more)
 }
 
 /// How much a value counts; a level counts nothing.

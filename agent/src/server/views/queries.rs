@@ -7,7 +7,7 @@ use heartline_shared::frame::Value as Counted;
 use heartline_shared::{Histogram, Labels};
 use serde_json::{Value, json};
 
-use super::figures::{Count, View, add, amount, has, joined, label, ratio, whole, whole_or_null};
+use super::figures::{Count, View, add, amount, has, joined, label, ratio, total_of, whole, whole_or_null};
 use super::parameters::{BadParameter, Parameters};
 
 const DURATION: &str = "db.client.operation.duration";
@@ -99,7 +99,7 @@ pub(super) fn document(view: &View<'_>, parameters: &Parameters) -> Result<Value
         rows.retain(|(_, group)| group.slow.is_some_and(|slow| slow.recent > 0.0));
     }
     let found = rows.len();
-    let time = rows.iter().map(|(_, group)| group.recent.sum_in_unit(view.durations())).sum::<f64>();
+    let time = total_of(rows.iter().map(|(_, group)| group.recent.sum_in_unit(view.durations())));
     let shown: Vec<Value> = rows.iter().take(limit).map(|(key, group)| row(view, key, group, time)).collect();
     Ok(joined(view.heading(), json!({"summary": block(view), "found": found, "queries": shown})))
 }
@@ -107,7 +107,7 @@ pub(super) fn document(view: &View<'_>, parameters: &Parameters) -> Result<Value
 /// The queries that took most time in the window.
 pub(super) fn heaviest(view: &View<'_>, limit: usize) -> Vec<Value> {
     let rows = by_summary(view, Sort::Time);
-    let time = rows.iter().map(|(_, group)| group.recent.sum_in_unit(view.durations())).sum::<f64>();
+    let time = total_of(rows.iter().map(|(_, group)| group.recent.sum_in_unit(view.durations())));
     rows.iter().take(limit).map(|(key, group)| row(view, key, group, time)).collect()
 }
 

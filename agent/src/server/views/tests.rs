@@ -254,6 +254,8 @@ fn the_dashboard_begins_with_what_is_wrong_and_has_every_row() {
     assert_eq!(dashboard["slowest_queries"].as_array().unwrap().len(), 2);
     assert_eq!(dashboard["cache_tiers"][0]["tier"], "l1");
     assert_eq!(dashboard["queues"][0]["name"], "email");
+    assert_eq!(dashboard["queues"][0]["failed_per_second"], 0.0);
+    assert!(!dashboard.to_string().contains("-0.0"), "nothing is minus nothing: {dashboard}");
 }
 
 #[test]
