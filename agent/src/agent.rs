@@ -66,7 +66,9 @@ impl Agent {
         core.add_collector(Stage::Process, RuntimeCollector::new(runtimes.clone()));
         #[cfg(feature = "system")]
         core.add_collector(Stage::Process, HostCollector::new());
-        core.add_collector(Stage::Heap, HeapCollector::new(core.config.leak_patience));
+        let registry = Arc::clone(&core.registry);
+        let requests = move || registry.records(crate::signals::REQUEST_DURATION);
+        core.add_collector(Stage::Heap, HeapCollector::new(core.config.leak_patience, requests));
         let thread = AgentThread::start(Arc::clone(&core), listen, Arc::clone(&address))?;
         thread.runtime().spawn(process::pulse(runtimes.clone()));
         let agent = Self(Arc::new(Inner { core, thread, address, runtimes }));
@@ -235,7 +237,16 @@ impl Agent {
         self.core().reset_views();
     }
 
-    /// Figures of the heap and the leak verdict.
+    /// Figures of the heap and the leak verdict, with its evidence. `Display` makes a report for people of it.
+    ///
+    /// ```
+    /// let agent = heartline::Agent::builder("shop").without_listener().start()?;
+    /// let heap = agent.heap();
+    /// if heap.leak == heartline::Leak::Suspected {
+    ///     eprintln!("{heap}");
+    /// }
+    /// # Ok::<(), heartline::Error>(())
+    /// ```
     pub fn heap(&self) -> HeapReport {
         HeapReport::of(&self.snapshot())
     }

@@ -20,8 +20,8 @@ pub const DEFAULT_SUMMARY_INTERVAL: Duration = Duration::from_mins(15);
 pub const LABEL_VALUE_BYTES_MAX: usize = 256;
 /// A query that takes longer is counted as slow.
 pub const DEFAULT_SLOW_QUERY: Duration = Duration::from_millis(100);
-/// How long growth must last before a leak is suspected.
-pub const DEFAULT_LEAK_PATIENCE: Duration = Duration::from_hours(2);
+/// How long growth since the start of the process must last before a leak is suspected: as long as caches take to fill.
+pub const DEFAULT_LEAK_PATIENCE: Duration = Duration::from_hours(8);
 /// How often collectors run.
 pub const COLLECT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long `start` waits for the listener before it returns without an address.

@@ -47,7 +47,7 @@ pub use config::{
     DEFAULT_SERIES_LIMIT, DEFAULT_SLOW_QUERY, DEFAULT_SUMMARY_INTERVAL, LABEL_VALUE_BYTES_MAX, TOKEN_BYTES_MIN,
 };
 pub use error::Error;
-pub use heap::HeapReport;
+pub use heap::{HeapReport, LeakDetector, LeakVerdict, MemorySample};
 pub use heartline_shared::snapshot::{CheckStatus, Criticality, Leak, Trend};
 pub use heartline_shared::{Labels, Snapshot, UnixMillis};
 pub use signals::{

@@ -98,7 +98,7 @@ pub struct HistogramSeries {
 }
 
 /// Where memory is going.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HeapVerdict {
     /// Whether jemalloc is the global allocator; without it only RSS is known.
     pub jemalloc: bool,
@@ -113,6 +113,12 @@ pub struct HeapVerdict {
     /// Why the verdict is what it is, one plain sentence each.
     #[serde(default)]
     pub evidence: Vec<String>,
+    /// Interval of the slope, low and high; absent until enough has been seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth_interval: Option<[f64; 2]>,
+    /// Interval of the time to the limit, low and high; absent with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_to_limit_interval: Option<[f64; 2]>,
 }
 
 /// Direction of the memory floor.

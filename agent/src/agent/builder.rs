@@ -173,8 +173,11 @@ impl AgentBuilder {
         self
     }
 
-    /// How long the memory floor must grow before a leak is suspected. Default
-    /// [`DEFAULT_LEAK_PATIENCE`](crate::DEFAULT_LEAK_PATIENCE); shorter finds leaks sooner and takes more warm-ups for one.
+    /// How long the memory floor must grow since the start of the process before a leak is suspected; everything else
+    /// the detector waits for is a part of it. Default [`DEFAULT_LEAK_PATIENCE`](crate::DEFAULT_LEAK_PATIENCE). A
+    /// shorter one finds leaks sooner and takes more caches that are still filling for one; tell the agent of caches
+    /// with [`watch_cache`](crate::Agent::watch_cache), and their bytes are not counted. Below 384 seconds the history
+    /// gets no finer.
     pub fn leak_patience(mut self, patience: Duration) -> Self {
         self.0.leak_patience = patience;
         self

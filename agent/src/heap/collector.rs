@@ -3,23 +3,49 @@
 use std::time::Duration;
 
 use heartline_shared::Labels;
-use heartline_shared::snapshot::{HeapVerdict, Leak};
+use heartline_shared::snapshot::{HeapVerdict, Leak, Trend};
 
-use super::trend::{Detector, Sample};
+use super::trend::{LeakDetector, MemorySample};
 use crate::snapshot::{Collector, Families, Tick};
+
+/// The shortest time over which requests per second are measured.
+const RATE_SPAN: Duration = Duration::from_secs(4);
+/// The first sentence of the evidence where resident memory is all that is known.
+const RESIDENT_ONLY: &str = "jemalloc is not the allocator of this program: judged by resident memory alone";
+
+/// Counts the requests served since the start; `None` while there is nothing that serves any.
+type Requests = Box<dyn FnMut() -> Option<u64> + Send>;
 
 /// Reads jemalloc, if the program runs on it, and judges the floor of memory. Runs after the collectors of caches and
 /// of the process, whose figures it uses.
 pub(crate) struct HeapCollector {
-    detector: Detector,
+    detector: LeakDetector,
     /// Asked on the agent's thread, once.
     jemalloc: Option<bool>,
+    requests: Requests,
+    /// The newest count of requests with its time, and the rate before it.
+    counted: Option<(u64, Duration)>,
+    rate: Option<f64>,
 }
 
 impl HeapCollector {
-    /// A collector that suspects a leak after growth has lasted `patience`.
-    pub(crate) fn new(patience: Duration) -> Self {
-        Self { detector: Detector::new(patience), jemalloc: None }
+    /// A collector that suspects a leak after growth has lasted `patience`; `requests` counts the requests served.
+    pub(crate) fn new(patience: Duration, requests: impl FnMut() -> Option<u64> + Send + 'static) -> Self {
+        let detector = LeakDetector::new(patience);
+        Self { detector, jemalloc: None, requests: Box::new(requests), counted: None, rate: None }
+    }
+
+    /// Requests per second over the last seconds.
+    fn load(&mut self, now: Duration) -> Option<f64> {
+        let due = |(_, at): (u64, Duration)| now.saturating_sub(at) >= RATE_SPAN;
+        if self.counted.is_none_or(due) {
+            let served = (self.requests)()?;
+            if let Some((before, at)) = self.counted.replace((served, now)) {
+                let seconds = now.saturating_sub(at).as_secs_f64();
+                self.rate = Some(served.saturating_sub(before) as f64 / seconds);
+            }
+        }
+        self.rate
     }
 
     /// Adds the allocator's statistics and returns what is allocated; `None` without jemalloc.
@@ -57,9 +83,14 @@ impl Collector for HeapCollector {
         let resident = into.sum("process.memory.usage");
         if let Some(used) = allocated.or(resident) {
             let (cached, limit) = (into.cached_bytes as f64, into.sum("heartline.memory.limit"));
-            self.detector.observe(now.mono, Sample { used, cached, resident, limit });
+            let requests_per_second = self.load(now.mono);
+            let sample = MemorySample { used, cached, resident, limit, requests_per_second };
+            self.detector.observe(now.mono, sample);
         }
-        let verdict = self.detector.verdict().clone();
+        let mut verdict = self.detector.verdict().clone();
+        if allocated.is_none() && verdict.trend != Trend::Unknown {
+            verdict.evidence.insert(0, RESIDENT_ONLY.to_owned());
+        }
         let suspected = verdict.leak == Leak::Suspected;
         into.integer("heartline.memory.leak.suspected", Labels::empty(), u64::from(suspected));
         into.number("heartline.memory.leak.confidence", Labels::empty(), verdict.confidence);
@@ -76,16 +107,16 @@ impl Collector for HeapCollector {
             leak: verdict.leak,
             seconds_to_limit: verdict.seconds_to_limit,
             evidence: verdict.evidence,
+            growth_interval: verdict.growth_interval,
+            seconds_to_limit_interval: verdict.seconds_to_limit_interval,
         });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use heartline_shared::UnixMillis;
-    use heartline_shared::snapshot::Trend;
-
     use super::*;
+    use heartline_shared::UnixMillis;
 
     /// A round in which resident memory, caches and limit are these.
     fn round(collector: &mut HeapCollector, second: u64, resident: u64, cached: u64) -> Families {
@@ -104,9 +135,19 @@ mod tests {
         assert!(!super::super::jemalloc::is_global_allocator());
     }
 
+    /// Without jemalloc, with a patience of 45 seconds and 100 requests a second.
+    fn collector() -> HeapCollector {
+        let mut served = 0;
+        let requests = move || {
+            served += 400;
+            Some(served)
+        };
+        HeapCollector { jemalloc: Some(false), ..HeapCollector::new(Duration::from_secs(45), requests) }
+    }
+
     #[test]
-    fn without_jemalloc_resident_memory_is_judged() {
-        let mut collector = HeapCollector { jemalloc: Some(false), ..HeapCollector::new(Duration::from_mins(1)) };
+    fn without_jemalloc_resident_memory_is_judged_and_that_is_said() {
+        let mut collector = collector();
         let mut families = round(&mut collector, 0, 64 << 20, 0);
         assert_eq!(families.heap.as_ref().unwrap().trend, Trend::Unknown);
         for second in 1..240 {
@@ -114,18 +155,31 @@ mod tests {
         }
         let heap = families.heap.clone().unwrap();
         assert_eq!((heap.leak, heap.trend, heap.jemalloc), (Leak::Suspected, Trend::Growing, false));
-        assert!((heap.growth_bytes_per_second.unwrap() - 1_048_576.0).abs() < 1.0);
+        let growth = heap.growth_bytes_per_second.unwrap() / 1_048_576.0;
+        assert!((growth - 1.0).abs() < 0.1, "{growth} MiB/s");
         assert_eq!(families.sum("heartline.memory.leak.suspected"), Some(1.0));
         let left = families.sum("heartline.memory.time_to_limit").unwrap();
-        assert!((left - 721.0).abs() < 5.0, "1 GiB less 64 MiB less 239 MiB at 1 MiB/s: {left}");
+        assert!((left / 721.0 - 1.0).abs() < 0.2, "1 GiB less 64 MiB less 239 MiB at 1 MiB/s: {left}");
+        let [low, high] = heap.seconds_to_limit_interval.unwrap();
+        assert!(low < 721.0 && 721.0 < high, "{low} to {high}");
+        assert_eq!(heap.evidence[0], RESIDENT_ONLY);
     }
 
     #[test]
     fn what_registered_caches_hold_is_no_leak() {
-        let mut collector = HeapCollector { jemalloc: Some(false), ..HeapCollector::new(Duration::from_mins(1)) };
+        let mut collector = collector();
         for second in 0..240 {
             let families = round(&mut collector, second, (64 << 20) + (second << 20), second << 20);
             assert_eq!(families.heap.unwrap().leak, Leak::None, "second {second}");
         }
+    }
+
+    #[test]
+    fn requests_per_second_are_measured_over_some_seconds() {
+        let mut collector = collector();
+        assert_eq!(collector.load(Duration::from_secs(10)), None);
+        assert_eq!(collector.load(Duration::from_secs(11)), None);
+        assert_eq!(collector.load(Duration::from_secs(14)), Some(100.0));
+        assert_eq!(collector.load(Duration::from_secs(17)), Some(100.0));
     }
 }

@@ -9,3 +9,4 @@ mod trend;
 
 pub(crate) use collector::HeapCollector;
 pub use report::HeapReport;
+pub use trend::{LeakDetector, LeakVerdict, MemorySample};

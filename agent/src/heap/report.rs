@@ -29,10 +29,14 @@ pub struct HeapReport {
     pub trend: Trend,
     /// Robust slope of the floor.
     pub growth_bytes_per_second: Option<f64>,
+    /// Interval of the slope.
+    pub growth_interval: Option<[f64; 2]>,
     /// The verdict.
     pub leak: Leak,
     /// Time to the limit at this growth; `None` when not growing or when the fit is poor.
     pub seconds_to_limit: Option<f64>,
+    /// Interval of the time to the limit; four in five should hold the truth.
+    pub seconds_to_limit_interval: Option<[f64; 2]>,
     /// Why the verdict is what it is.
     pub evidence: Vec<String>,
 }
@@ -58,6 +62,8 @@ impl HeapReport {
             limit_bytes: bytes("heartline.memory.limit"),
             growth_bytes_per_second: of_verdict(|verdict| verdict.growth_bytes_per_second),
             seconds_to_limit: of_verdict(|verdict| verdict.seconds_to_limit),
+            growth_interval: verdict.as_ref().and_then(|verdict| verdict.growth_interval),
+            seconds_to_limit_interval: verdict.as_ref().and_then(|verdict| verdict.seconds_to_limit_interval),
             trend: verdict.as_ref().map_or(Trend::Unknown, |verdict| verdict.trend),
             leak: verdict.as_ref().map_or(Leak::None, |verdict| verdict.leak),
             evidence: verdict.map(|verdict| verdict.evidence).unwrap_or_default(),
@@ -94,10 +100,16 @@ impl fmt::Display for HeapReport {
             }
         }
         if let Some(growth) = self.growth_bytes_per_second {
-            writeln!(f, "  growth    {:>10.2} MiB/h", growth * 3_600.0 / MIB)?;
+            write!(f, "  growth    {:>10.2} MiB/h", growth * 3_600.0 / MIB)?;
+            let [low, high] = self.growth_interval.unwrap_or_default().map(|growth| growth * 3_600.0 / MIB);
+            let interval = self.growth_interval.map(|_| format!("  ({low:.2} to {high:.2})")).unwrap_or_default();
+            writeln!(f, "{interval}")?;
         }
         if let Some(seconds) = self.seconds_to_limit {
-            writeln!(f, "  limit in  {:>10.1} h", seconds / 3_600.0)?;
+            write!(f, "  limit in  {:>10.1} h", seconds / 3_600.0)?;
+            let [low, high] = self.seconds_to_limit_interval.unwrap_or_default().map(|seconds| seconds / 3_600.0);
+            let interval = self.seconds_to_limit_interval.map(|_| format!("  ({low:.1} to {high:.1})"));
+            writeln!(f, "{}", interval.unwrap_or_default())?;
         }
         self.evidence.iter().try_for_each(|sentence| writeln!(f, "  - {sentence}"))
     }
@@ -116,13 +128,16 @@ mod tests {
             leak: Leak::Suspected,
             trend: Trend::Growing,
             growth_bytes_per_second: Some(1_048_576.0 / 3_600.0),
+            growth_interval: Some([0.75, 1.25].map(|share| share * MIB / 3_600.0)),
+            seconds_to_limit: Some(7_200.0),
+            seconds_to_limit_interval: Some([3_600.0, 14_400.0]),
             evidence: vec!["the floor rose in each of 9 intervals".to_owned()],
             ..HeapReport::default()
         };
         let text = report.to_string();
         assert_eq!(
             text,
-            "heap: LEAK SUSPECTED, trend growing\n  allocated       64.0 MiB\n  growth          1.00 MiB/h\n  - the floor rose in each of 9 intervals\n"
+            "heap: LEAK SUSPECTED, trend growing\n  allocated       64.0 MiB\n  growth          1.00 MiB/h  (0.75 to 1.25)\n  limit in         2.0 h  (1.0 to 4.0)\n  - the floor rose in each of 9 intervals\n"
         );
     }
 

@@ -47,7 +47,7 @@ impl Slope {
 
 /// The value at a rank, between two neighbours where the rank is no integer; infinite beyond the ends, because the
 /// values then do not bound the slope.
-fn at_rank(sorted: &[f64], rank: f64) -> f64 {
+pub(super) fn at_rank(sorted: &[f64], rank: f64) -> f64 {
     if rank < 0.0 {
         return f64::NEG_INFINITY;
     }
@@ -58,12 +58,6 @@ fn at_rank(sorted: &[f64], rank: f64) -> f64 {
         (Some(last), None) if rank.fract() == 0.0 => *last,
         _ => f64::INFINITY,
     }
-}
-
-/// The median; 0 without values.
-pub(super) fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    if values.is_empty() { 0.0 } else { at_rank(values, (values.len() as f64 - 1.0) / 2.0) }
 }
 
 #[cfg(test)]
@@ -85,12 +79,6 @@ mod tests {
         let slope = Slope::through(&[(0.0, 0.0), (1.0, 1.0), (2.0, 2.0)], 3.0).unwrap();
         assert_eq!((slope.low, slope.high), (f64::NEG_INFINITY, f64::INFINITY));
         assert_eq!(Slope::through(&[(1.0, 0.0), (1.0, 1.0), (1.0, 2.0)], 3.0), None, "no time passed");
-    }
-
-    #[test]
-    fn the_middle_of_an_even_list_is_between_its_two() {
-        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert_eq!(median(&mut []), 0.0);
     }
 
     proptest! {

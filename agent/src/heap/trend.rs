@@ -1,431 +1,390 @@
-//! Where the floor of memory is going, and whether that looks like a leak. Pure: samples and their times in, a verdict
-//! out; it does not know where the samples come from.
+//! The leak detector: samples of memory and their times in, a verdict at each of them from the past alone. It does not
+//! know where the samples come from.
 //!
-//! What a program keeps shows in the *floor*: the least memory in use during an interval, after garbage of the moment
-//! is gone. Bytes of registered caches are subtracted first. Over the floors of the last intervals goes a robust slope.
-//! Growth is believed when
-//! * the interval of the slope excludes zero,
-//! * the rise is more than noise, more than the deepest fall in that time, and more than a trifle,
-//! * it lasts from the beginning of that time to its end, and comes neither in one step nor slows down (a one-off, a
-//!   warm-up),
-//! * it leads well past every floor seen earlier (a daily rise does not), and
-//! * registered caches that grew meanwhile do not explain it by their overhead.
+//! * `history` remembers the *floors* of memory, less the bytes of registered caches, at eight resolutions.
+//! * `fit` explains each window by the load, a leak, or one of the innocent `shapes`.
+//! * `judgement` says which growth is a leak and how long it must last.
+//! * `forecast` carries it on to the memory limit, and `evidence` puts it into words.
 //!
-//! The first quarter of the process' life is left out: programs grow while they start. Growth for a quarter of the
-//! patience is *watched*; growth for all of it is *suspected*, until it ends or the floor falls back.
+//! The idea that several explanations compete, and the reference that this goes beyond, are described beside the
+//! benchmark in `tests/leakbench`. All times scale with the patience.
 
-use std::collections::VecDeque;
+mod evidence;
+mod fit;
+mod forecast;
+mod history;
+mod judgement;
+mod shapes;
+mod standing;
+
 use std::time::Duration;
 
 use heartline_shared::snapshot::{Leak, Trend};
 
-use super::slope::{Slope, median};
+use self::fit::{Fit, Problem};
+use self::forecast::Seen;
+use self::history::{BUCKETS, Bucket, History, LEVELS, Window};
+use self::judgement::{Bench, Signal, View};
+use self::shapes::{Curve, Grid};
+use self::standing::Standing;
+use super::slope::{self, Slope};
 
-/// Intervals that make a quarter of the patience.
-const WATCHED: usize = 8;
-/// Intervals that make the patience.
-const PATIENT: usize = 32;
-/// Longer windows, for growth too slow to stand out of the noise within the patience.
-const LONGER: [usize; 2] = [64, 128];
-const KEPT: usize = 128;
-/// Peaks of the past are kept in pieces as long as the patience.
-const PEAKS_KEPT: usize = 84;
-/// The bounds of an interval; the shortest patience is [`PATIENT`] times the least.
-const INTERVAL_MIN: Duration = Duration::from_secs(1);
-const INTERVAL_MAX: Duration = Duration::from_mins(15);
+/// Base buckets in one patience.
+const BASES: u32 = 192;
+/// The shortest base bucket: a patience below 384 seconds does not make the history finer.
+const BASE_MIN: Duration = Duration::from_secs(2);
+/// A window is judged from this many buckets on.
+const BUCKETS_MIN: usize = 24;
+/// The share of a whole life that is left out at its beginning: programs grow while they start.
+const WARM_UP: usize = 4;
+/// The load is looked at when it varies by more than this (its coefficient of variation).
+const LOAD_VARIES: f64 = 0.04;
+/// Means are tried where the certainty of the floors lies between these.
+const UNCERTAIN: std::ops::Range<f64> = 3.0..12.0;
+/// They must have grown as the floors within these factors.
+const MEAN_AGREES: std::ops::Range<f64> = 0.5..2.0;
+/// Resident memory alone is judged in recent windows of this many patiences.
+const RESIDENT_WINDOW: f64 = 4.0;
+/// Windows that are judged after one sample at most; the others wait for the next.
+const LEVELS_PER_SAMPLE: u32 = 2;
+/// Rises and falls below this share of the level are called stable.
+const TREND_SHARE: f64 = 0.02;
+/// Width of the slope's interval in standard deviations.
+const TREND_Z: f64 = 2.6;
 
-/// A rise below this is a trifle: bytes, and a share of the floor.
-const TRIFLE_BYTES: f64 = 512.0 * 1024.0;
-const TRIFLE_SHARE: f64 = 0.04;
-/// The rise must be so many times the deepest fall.
-const OVER_DRAWDOWN: f64 = 1.3;
-/// The rise must be so many times the noise (a robust standard deviation of the residuals).
-const OVER_NOISE: f64 = 4.0;
-/// No single interval may bring more than this share of the rise.
-const STEP_SHARE_MAX: f64 = 0.5;
-/// The first half must rise at this share of the whole rise's speed at least: growth has lasted all that time.
-const ALREADY_RISING: f64 = 0.5;
-/// The second half must rise at this share of the first half's speed: a logarithm over the life of a process has 0.51,
-/// a line has 1.
-const UNDIMINISHED: f64 = 0.7;
-/// The last quarter must rise at this share of the whole rise's speed: growth goes on.
-const STILL_RISING: f64 = 0.5;
-/// So much of the rise must lead past every earlier floor.
-const NEW_GROUND: f64 = 0.25;
-/// A window is looked at in as many points at most; a longer one takes the floors of neighbours together.
-const POINTS_MAX: usize = PATIENT;
-/// Bytes of overhead that a cache may have for each byte it knows of.
-const CACHE_OVERHEAD: f64 = 0.5;
-
-/// Memory at one moment, in bytes.
+/// Memory of a process at one moment, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Sample {
+pub struct MemorySample {
     /// Allocated and not freed; resident memory where that is not known.
-    pub(super) used: f64,
-    /// What registered caches say they hold of it.
-    pub(super) cached: f64,
-    /// Resident memory, which the limit applies to.
-    pub(super) resident: Option<f64>,
-    /// The memory limit.
-    pub(super) limit: Option<f64>,
+    pub used: f64,
+    /// What registered caches say they hold of it; 0 without any.
+    pub cached: f64,
+    /// Resident memory, which the limit applies to; `None` when not known.
+    pub resident: Option<f64>,
+    /// The memory limit; `None` without one.
+    pub limit: Option<f64>,
+    /// Requests, or other work, per second; `None` when not known.
+    pub requests_per_second: Option<f64>,
 }
 
 /// What is concluded from all samples so far.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Verdict {
-    pub(super) trend: Trend,
-    pub(super) leak: Leak,
-    pub(super) growth_bytes_per_second: Option<f64>,
-    /// From 0 to 1; 0 unless something is watched.
-    pub(super) confidence: f64,
-    pub(super) seconds_to_limit: Option<f64>,
-    pub(super) evidence: Vec<String>,
+#[non_exhaustive]
+pub struct LeakVerdict {
+    /// Direction of the memory floor; unknown until enough has been seen, which takes an eighth of the patience.
+    pub trend: Trend,
+    /// The verdict.
+    pub leak: Leak,
+    /// Slope of the floor; `None` until enough has been seen.
+    pub growth_bytes_per_second: Option<f64>,
+    /// Interval of the slope; `None` when there are too few floors to bound it.
+    pub growth_interval: Option<[f64; 2]>,
+    /// From 0 to 1; 0 unless something is watched or suspected. The share of the patience that the growth lasted, times
+    /// 1 − e^(−r/2), where r is the smallest log likelihood ratio of a leak against an innocent curve.
+    pub confidence: f64,
+    /// Time to the memory limit; `None` when nothing is watched or suspected, without a limit, or when the fit is poor:
+    /// further away than 20 times what has been seen of the growth, or known to less than a factor of twelve.
+    pub seconds_to_limit: Option<f64>,
+    /// The interval of that time; four in five should hold the truth.
+    pub seconds_to_limit_interval: Option<[f64; 2]>,
+    /// Why, in plain sentences.
+    pub evidence: Vec<String>,
 }
 
-/// Turns samples into a verdict. Keeps at most [`KEPT`] intervals, whatever its age.
-#[derive(Debug)]
-pub(super) struct Detector {
-    interval: Duration,
-    started: Option<Duration>,
-    newest: Duration,
-    open: Option<Interval>,
-    closed: VecDeque<Interval>,
-    peaks: VecDeque<(Duration, f64)>,
-    standing: Standing,
-    verdict: Verdict,
-}
-
-/// Times are since the first sample.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Interval {
-    number: u128,
-    at: Duration,
-    floor: f64,
-    cached: f64,
-    resident: Option<f64>,
-    used: f64,
+/// Tells leaks from everything else that grows, sample by sample, in about 40 KiB whatever its age.
+///
+/// An agent runs one of its own; this is for series from elsewhere, such as a recording.
+///
+/// ```
+/// use std::time::Duration;
+/// use heartline::{Leak, LeakDetector, MemorySample};
+///
+/// let mut detector = LeakDetector::new(heartline::DEFAULT_LEAK_PATIENCE);
+/// for minute in 0..24 * 60 {
+///     let used = 1e9 + 2e5 * f64::from(minute);
+///     let sample = MemorySample { used, cached: 0.0, resident: Some(1.1 * used), limit: Some(4e9), requests_per_second: None };
+///     detector.observe(Duration::from_secs(60) * minute, sample);
+/// }
+/// assert_eq!(detector.verdict().leak, Leak::Suspected);
+/// ```
+#[derive(Debug, Clone)]
+pub struct LeakDetector {
+    patience: Duration,
+    history: History,
+    /// The newest view of each level, of floors.
+    views: Vec<Option<View>>,
+    /// How many looks in a row found a leak, by level and signal.
+    streaks: [[u8; 3]; LEVELS],
+    /// Levels with new buckets that have not been looked at, as bits.
+    due: u8,
+    /// Earlier lives that ended leaking, and whether this one leaks so far.
+    lives: u32,
+    life: bool,
     limit: Option<f64>,
+    standing: Standing,
+    verdict: LeakVerdict,
 }
 
-/// What has been concluded, so that one calm interval does not withdraw it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Standing {
-    leak: Leak,
-    calm: usize,
-    floor_before: f64,
-    grown: f64,
+/// A window made ready for fitting.
+struct Panel<'h> {
+    level: usize,
+    window: Window<'h>,
+    /// Without the warm-up.
+    buckets: &'h [Bucket],
+    loads: Vec<Curve>,
+    work: Vec<f64>,
+    load_variation: f64,
 }
 
-/// A window of intervals in which the floor grew, and what speaks for it.
-#[derive(Debug, Clone, Copy)]
-struct Growth {
-    slope: Slope,
-    span: f64,
-    grown: f64,
-    drawdown: f64,
-    cached: f64,
-    floor_before: f64,
+impl<'h> Panel<'h> {
+    fn of(history: &'h History, level: usize) -> Option<Self> {
+        let window = history.window(level);
+        let all = window.buckets.len();
+        let buckets = &window.buckets[if window.is_whole_life() { all / WARM_UP } else { 0 }..];
+        let count = buckets.len() as f64;
+        let mean = buckets.iter().map(|bucket| bucket.load).sum::<f64>() / count;
+        let mean = if mean > 0.0 { mean } else { 1.0 };
+        let squares = buckets.iter().map(|bucket| (bucket.load - mean).powi(2)).sum::<f64>();
+        let load_variation = (squares / count).sqrt() / mean;
+        let mut loads = Vec::new();
+        if load_variation > LOAD_VARIES {
+            loads.push(curve(buckets, |bucket| bucket.load / mean));
+            loads.extend((0..3).map(|lag| curve(buckets, |bucket| bucket.lagged[lag] / mean)));
+        }
+        let mut done = 0.0;
+        let work = buckets.iter().enumerate().map(|(at, bucket)| {
+            done += if at > 0 { bucket.load / mean } else { 0.0 };
+            done
+        });
+        let work = work.collect();
+        (all >= BUCKETS_MIN).then_some(Self { level, window, buckets, loads, work, load_variation })
+    }
+
+    /// The fit of one signal; `floors` gives it in bytes, `scale` what one is.
+    fn view(&self, signal: Signal, scale: f64, limit: Option<f64>) -> Option<View> {
+        let last = self.buckets.last()?;
+        let scale = scale.max(1.0);
+        let bytes = |bucket: &Bucket| match signal {
+            Signal::Floor => bucket.floor,
+            Signal::Mean => bucket.mean,
+            Signal::ResidentOnly => bucket.resident_floor - bucket.floor - bucket.cached,
+        };
+        let floors: Vec<f64> = self.buckets.iter().map(|bucket| bytes(bucket) / scale).collect();
+        let held = [curve(self.buckets, |bucket| (bucket.floor + bucket.cached) / scale)];
+        let loads = if signal == Signal::ResidentOnly { &held[..] } else { &self.loads[..] };
+        let before = usize::try_from(self.window.closed).unwrap_or(usize::MAX).saturating_sub(self.buckets.len());
+        let fit = Fit::of(&Problem { floors: &floors, loads, grid: Grid { work: &self.work, before: Some(before) } });
+        let onset = &self.buckets[fit.shape.onset];
+        Some(View {
+            signal,
+            level: self.level,
+            whole: self.window.is_whole_life(),
+            age: self.window.age(),
+            bucket: self.window.bucket_seconds,
+            scale,
+            used: limit.map_or(0.0, |limit| last.resident_floor / limit),
+            limit,
+            load_variation: self.load_variation,
+            cached_grown: (last.cached - onset.cached) / scale,
+            fit,
+        })
+    }
 }
 
-impl Detector {
-    /// A detector that suspects after growth has lasted `patience`, which is at least 32 seconds.
-    pub(super) fn new(patience: Duration) -> Self {
+fn curve(buckets: &[Bucket], value: impl Fn(&Bucket) -> f64) -> Curve {
+    let mut curve: Curve = [0.0; BUCKETS];
+    for (place, bucket) in curve.iter_mut().zip(buckets) {
+        *place = value(bucket);
+    }
+    curve
+}
+
+impl LeakDetector {
+    /// A detector that suspects growth since the start of the process when it has lasted `patience`; see
+    /// [`DEFAULT_LEAK_PATIENCE`](crate::DEFAULT_LEAK_PATIENCE).
+    pub fn new(patience: Duration) -> Self {
         Self {
-            interval: (patience / 32).clamp(INTERVAL_MIN, INTERVAL_MAX),
-            started: None,
-            newest: Duration::ZERO,
-            open: None,
-            closed: VecDeque::with_capacity(KEPT),
-            peaks: VecDeque::new(),
+            patience,
+            history: History::new((patience / BASES).max(BASE_MIN)),
+            views: vec![None; LEVELS],
+            streaks: [[0; 3]; LEVELS],
+            due: 0,
+            lives: 0,
+            life: false,
+            limit: None,
             standing: Standing::default(),
-            verdict: Verdict::default(),
+            verdict: LeakVerdict::default(),
         }
     }
 
     /// What is concluded so far.
-    pub(super) fn verdict(&self) -> &Verdict {
+    pub fn verdict(&self) -> &LeakVerdict {
         &self.verdict
     }
 
-    /// Takes the sample of one moment. Samples without a number, or from before the last one, say nothing.
-    pub(super) fn observe(&mut self, now: Duration, sample: Sample) {
-        if !(sample.used.is_finite() && sample.used >= 0.0) || now < self.newest {
+    /// The process was started anew: what was seen is forgotten, except whether it ended leaking. Each life that did
+    /// makes the detector three times as fast to suspect the next.
+    pub fn restart(&mut self) {
+        let lives = self.lives + u32::from(self.life);
+        *self = Self { lives, ..Self::new(self.patience) };
+    }
+
+    /// Takes the sample of one moment; `now` is a time on any clock that does not go back. Samples without a number, or
+    /// from before the last one, say nothing.
+    pub fn observe(&mut self, now: Duration, sample: MemorySample) {
+        let amount = |value: f64| value.is_finite() && value >= 0.0;
+        if !amount(sample.used) {
             return;
         }
-        self.newest = now;
-        let at = now.saturating_sub(*self.started.get_or_insert(now));
-        let cached = if sample.cached.is_finite() { sample.cached.clamp(0.0, sample.used) } else { 0.0 };
-        let one = Interval {
-            number: at.as_nanos() / self.interval.as_nanos(),
-            at,
-            floor: sample.used - cached,
-            cached,
-            resident: sample.resident.filter(|bytes| bytes.is_finite()),
-            used: sample.used,
+        let sample = MemorySample {
+            cached: if amount(sample.cached) { sample.cached.min(sample.used) } else { 0.0 },
+            resident: sample.resident.filter(|bytes| amount(*bytes)),
             limit: sample.limit.filter(|bytes| bytes.is_finite() && *bytes > 0.0),
+            requests_per_second: sample.requests_per_second.filter(|rate| amount(*rate)),
+            ..sample
         };
-        match &mut self.open {
-            Some(open) if open.number == one.number => open.merge(one),
-            open => {
-                if let Some(done) = open.replace(one) {
-                    self.close(done);
-                }
-            }
+        self.limit = sample.limit.or(self.limit);
+        let closed = self.history.take(now, &sample);
+        if closed != 0 {
+            self.due |= closed & self.judged_levels();
+            self.fall_back();
+        }
+        for _ in 0..LEVELS_PER_SAMPLE {
+            let Some(level) = self.due.checked_ilog2() else { break };
+            self.due &= !(1 << level);
+            self.look(level as usize);
         }
     }
 
-    fn close(&mut self, done: Interval) {
-        if self.closed.len() == KEPT {
-            self.closed.pop_front().into_iter().for_each(|oldest| self.remember_peak(oldest));
-        }
-        self.closed.push_back(done);
-        self.conclude(done);
-    }
-
-    fn remember_peak(&mut self, left: Interval) {
-        let piece = self.interval * u32::try_from(PATIENT).unwrap_or(u32::MAX);
-        match self.peaks.back_mut() {
-            Some((at, peak)) if left.at.saturating_sub(*at) < piece => *peak = peak.max(left.floor),
-            _ => self.peaks.push_back((left.at, left.floor)),
-        }
-        if self.peaks.len() > PEAKS_KEPT {
-            self.peaks.pop_front();
-        }
-    }
-
-    fn conclude(&mut self, now: Interval) {
-        let view: Vec<Interval> = self.closed.iter().copied().filter(|interval| interval.at >= now.at / 4).collect();
-        let short = self.growth(&view, WATCHED, 2.6);
-        let long = [PATIENT].iter().chain(&LONGER).rev().find_map(|window| self.growth(&view, *window, 3.5));
-        let long = long.filter(|_| !slows_down(&view));
-        self.stand(now, short, long);
-        let grows = long.or(short);
-        let slope = grows.map(|growth| growth.slope).or_else(|| slope_of(&view));
-        let shrinks = || [PATIENT, WATCHED].iter().any(|window| falls(&view, *window));
-        let trend = match slope {
-            None => Trend::Unknown,
-            Some(_) if grows.is_some() => Trend::Growing,
-            Some(_) if shrinks() => Trend::Shrinking,
-            Some(_) => Trend::Stable,
+    /// Levels that may be judged now, as bits: the two finest every other time, recent windows from a patience on.
+    fn judged_levels(&self) -> u8 {
+        let judged = |level: &usize| {
+            let window = self.history.window(*level);
+            let long = BUCKETS as f64 * window.bucket_seconds >= self.patience.as_secs_f64();
+            (window.is_whole_life() || long) && (*level > 1 || window.closed.is_multiple_of(2))
         };
-        let leak = self.standing.leak;
-        let share = |growth: Growth| growth.slope.rising * (growth.span / self.patience_seconds()).min(1.0);
-        self.verdict = Verdict {
-            trend,
-            leak,
-            growth_bytes_per_second: slope.map(|slope| slope.median),
-            confidence: if leak == Leak::None { 0.0 } else { grows.map_or(0.5, share) },
-            seconds_to_limit: grows.and_then(|growth| seconds_to_limit(&growth, &view)),
-            evidence: self.evidence(grows, trend),
+        (0..LEVELS).filter(judged).fold(0, |bits, level| bits | 1 << level)
+    }
+
+    /// Judges the window of one level.
+    fn look(&mut self, level: usize) {
+        let patience = self.patience.as_secs_f64();
+        let Some(panel) = Panel::of(&self.history, level) else { return };
+        let last = panel.buckets.last().copied().unwrap_or_default();
+        let Some(floor) = panel.view(Signal::Floor, last.floor, self.limit) else { return };
+        let mean = UNCERTAIN.contains(&floor.fit.z).then(|| panel.view(Signal::Mean, last.floor, self.limit)).flatten();
+        let mean = mean.filter(|mean| MEAN_AGREES.contains(&(mean.fit.grown / floor.fit.grown.max(1e-9))));
+        let long = floor.whole || BUCKETS as f64 * floor.bucket >= RESIDENT_WINDOW * patience;
+        let resident = floor.age >= patience && long;
+        let resident = resident.then(|| panel.view(Signal::ResidentOnly, last.resident_floor, self.limit)).flatten();
+        if floor.whole && level > 0 {
+            self.life = [Some(&floor), mean.as_ref()].into_iter().flatten().any(View::is_leakish);
+        }
+        self.views[level] = Some(floor.clone());
+        self.read_trend(&floor);
+        for view in [Some(floor), mean, resident].into_iter().flatten() {
+            self.judge(&view);
+        }
+        self.speak();
+    }
+
+    fn judge(&mut self, view: &View) {
+        let patience = self.patience.as_secs_f64();
+        let bench = Bench { views: &self.views, patience, lives: self.lives };
+        let leakish = view.is_leakish();
+        let believed = leakish && bench.is_patient(view);
+        let streak = &mut self.streaks[view.level][view.signal as usize];
+        *streak = if believed { streak.saturating_add(1) } else { 0 };
+        if *streak >= 2 || (believed && view.is_overwhelming()) || view.is_pressing(patience) {
+            self.standing.suspect(view, self.history.newest_floor());
+        } else if leakish && view.duration() > patience / 4.0 {
+            self.standing.watch(view, self.history.newest_floor());
+        }
+        self.standing.follow(view, leakish);
+    }
+
+    /// Withdraws at once when memory has come back.
+    fn fall_back(&mut self) {
+        if self.standing.fell_back(self.history.newest_floor()) {
+            self.speak();
+        }
+    }
+
+    /// Direction and slope of the floor over about one patience.
+    fn read_trend(&mut self, view: &View) {
+        let patience = self.patience.as_secs_f64();
+        let long_enough = |it: &&View| BUCKETS as f64 * it.bucket >= patience;
+        let seen = || self.views.iter().flatten();
+        let reading = seen().find(long_enough).or_else(|| seen().next_back()).map(|it| it.level);
+        if reading != Some(view.level) {
+            return;
+        }
+        let places = view.fit.adjusted.iter().enumerate();
+        let points: Vec<(f64, f64)> = places.map(|(at, share)| (at as f64 * view.bucket, share * view.scale)).collect();
+        let Some(slope) = Slope::through(&points, TREND_Z) else { return };
+        let trifle = TREND_SHARE * view.scale;
+        self.verdict.trend = match slope.median * view.window() {
+            rise if slope.low > 0.0 && rise > trifle => Trend::Growing,
+            rise if slope.high < 0.0 && -rise > trifle => Trend::Shrinking,
+            _ => Trend::Stable,
         };
+        self.verdict.growth_bytes_per_second = Some(slope.median);
+        let bounded = slope.low.is_finite() && slope.high.is_finite();
+        self.verdict.growth_interval = bounded.then_some([slope.low, slope.high]);
     }
 
-    /// Moves from one verdict to the next: up as soon as growth lasted long enough, down when it has ended.
-    fn stand(&mut self, now: Interval, short: Option<Growth>, long: Option<Growth>) {
-        let standing = &mut self.standing;
-        let growth = long.or(short);
-        standing.calm = if growth.is_some() { 0 } else { standing.calm + 1 };
-        if let Some(growth) = growth {
-            let level = if long.is_some() { Leak::Suspected } else { Leak::Watching };
-            if level >= standing.leak {
-                standing.floor_before = growth.floor_before;
-                standing.grown = growth.grown;
-            }
-            standing.leak = standing.leak.max(level);
-        }
-        let fell_back = now.floor < standing.floor_before + standing.grown / 2.0;
-        let patience = if standing.leak == Leak::Suspected { WATCHED } else { WATCHED / 2 };
-        if standing.leak != Leak::None && (fell_back || standing.calm >= patience) {
-            *standing = Standing::default();
-        }
-    }
-
-    /// The growth over the last `window` intervals, if it can be believed.
-    fn growth(&self, view: &[Interval], window: usize, z: f64) -> Option<Growth> {
-        let Window { intervals, points } = Window::of(view, window)?;
-        let (first, last) = (intervals.first()?, intervals.last()?);
-        let slope = Slope::through(&points, z)?;
-        let span = last.at.saturating_sub(first.at).as_secs_f64();
-        let grown = slope.median * span;
-        let residual = |&(x, y): &(f64, f64)| y - slope.median * x;
-        let level = median(&mut points.iter().map(residual).collect::<Vec<f64>>());
-        let mut errors: Vec<f64> = points.iter().map(|point| (residual(point) - level).abs()).collect();
-        let noise = 1.4826 * median(&mut errors);
-        let drawdown = drawdown(&points);
-        let cached = (last.cached - first.cached).max(0.0);
-        let steepest = points.windows(2).map(|pair| pair[1].1 - pair[0].1).fold(0.0, f64::max);
-        let trifle = TRIFLE_BYTES.max(TRIFLE_SHARE * last.floor);
-        let end = last.floor.min(level + slope.median * points.last()?.0);
-        let believed = slope.low > 0.0
-            && grown > trifle
-            && grown > OVER_DRAWDOWN * drawdown
-            && grown > OVER_NOISE * noise
-            && grown > CACHE_OVERHEAD * cached
-            && steepest < STEP_SHARE_MAX * grown
-            && end - self.peak_before(view, first.at) > trifle.max(NEW_GROUND * grown)
-            && (window == WATCHED || lasts(&points, &slope));
-        believed.then_some(Growth { slope, span, grown, drawdown, cached, floor_before: level })
-    }
-
-    /// The highest floor before `at`, warm-up left out: what growth has to lead past.
-    fn peak_before(&self, view: &[Interval], at: Duration) -> f64 {
-        let warm = self.closed.back().map_or(Duration::ZERO, |now| now.at / 4);
-        let remembered = self.peaks.iter().filter(|(since, _)| *since >= warm).map(|(_, peak)| *peak);
-        let recent = view.iter().filter(|interval| interval.at < at).map(|interval| interval.floor);
-        remembered.chain(recent).fold(0.0, f64::max)
-    }
-
-    fn patience_seconds(&self) -> f64 {
-        self.interval.as_secs_f64() * PATIENT as f64
-    }
-
-    fn evidence(&self, grows: Option<Growth>, trend: Trend) -> Vec<String> {
-        let Some(growth) = grows else {
-            let calm = self.standing.leak != Leak::None;
-            let needed = span_text(self.interval.as_secs_f64() * WATCHED as f64 * 4.0 / 3.0);
-            return match trend {
-                Trend::Unknown => {
-                    vec![format!("too little has been seen; a trend needs about {needed} after the start")]
-                }
-                _ if calm => vec!["the growth has stopped; the verdict is withdrawn if it stays so".to_owned()],
-                _ => Vec::new(),
-            };
+    /// Brings the verdict in line with what stands.
+    fn speak(&mut self) {
+        let patience = self.patience.as_secs_f64();
+        self.verdict.leak = self.standing.leak();
+        self.verdict.confidence = 0.0;
+        (self.verdict.seconds_to_limit, self.verdict.seconds_to_limit_interval) = (None, None);
+        let Some(view) = self.standing.view() else {
+            let calm = || self.views.iter().flatten().next_back().and_then(evidence::of_calm);
+            self.verdict.evidence = self.standing.withdrawn().or_else(calm).into_iter().collect();
+            return;
         };
-        let Growth { slope, span, grown, drawdown, cached, .. } = growth;
-        let mut evidence = vec![
-            format!(
-                "the memory floor rose by {} in {}: {}/s",
-                bytes_text(grown),
-                span_text(span),
-                bytes_text(slope.median)
-            ),
-            format!(
-                "{:.0} % of all pairs of intervals rise, and the deepest fall was {}",
-                slope.rising * 100.0,
-                bytes_text(drawdown)
-            ),
-        ];
-        if cached > 0.0 {
-            evidence.push(format!("{} that registered caches grew by are not counted", bytes_text(cached)));
-        }
-        if self.standing.leak == Leak::Watching {
-            evidence.push(format!("it becomes a suspicion when it lasts {}", span_text(self.patience_seconds())));
-        }
-        evidence
+        let forecast = self.seen(view).forecast(self.limit);
+        let error = (2.0 / view.fit.z.max(1.0)).min(1.0_f64);
+        let ratios = view.fit.ratios.iter().copied().fold(f64::INFINITY, f64::min).max(0.0);
+        self.verdict.confidence = (view.duration() / patience).min(1.0) * (1.0 - (-ratios.max(0.5) / 2.0).exp());
+        self.verdict.trend = Trend::Growing;
+        self.verdict.growth_bytes_per_second = Some(forecast.slope);
+        self.verdict.growth_interval = Some([1.0 - error, 1.0 + error].map(|share| share * forecast.slope));
+        self.verdict.seconds_to_limit = forecast.seconds;
+        self.verdict.seconds_to_limit_interval = forecast.interval;
+        let mut evidence = evidence::of_growth(view, &self.views, self.verdict.leak, patience);
+        evidence.push(evidence::of_forecast(&forecast, self.limit));
+        self.verdict.evidence = evidence;
     }
-}
 
-/// The last intervals of a view, with their floors over the seconds since the first.
-struct Window<'v> {
-    intervals: &'v [Interval],
-    points: Vec<(f64, f64)>,
-}
-
-impl<'v> Window<'v> {
-    /// The last `length` intervals; `None` unless they cover that time well.
-    fn of(view: &'v [Interval], length: usize) -> Option<Self> {
-        let newest = view.last()?.number;
-        let oldest = newest.checked_sub(length as u128 - 1)?;
-        let intervals = &view[view.partition_point(|interval| interval.number < oldest)..];
-        let reaches_back = intervals.first()?.number <= oldest + 1;
-        let enough = intervals.len() * 4 >= length * 3;
-        let start = intervals.first()?.at;
-        let lowest = |group: &[Interval]| group.iter().copied().min_by(|a, b| a.floor.total_cmp(&b.floor));
-        let point = |interval: Interval| (interval.at.saturating_sub(start).as_secs_f64(), interval.floor);
-        let groups = intervals.chunks(length.div_ceil(POINTS_MAX));
-        (reaches_back && enough).then(|| Self { intervals, points: groups.filter_map(lowest).map(point).collect() })
+    /// Bytes this detector holds, on the heap included.
+    #[cfg(test)]
+    fn state_bytes(&self) -> usize {
+        let fit = |view: &View| view.fit.adjusted.capacity() * size_of::<f64>();
+        let views: usize = self.views.iter().flatten().chain(self.standing.view()).map(fit).sum();
+        let words: usize = self.verdict.evidence.iter().map(String::capacity).sum();
+        size_of::<Self>()
+            + self.views.capacity() * size_of::<Option<View>>()
+            + views
+            + words
+            + self.history.heap_bytes()
     }
-}
 
-impl Interval {
-    /// The floor of both with the cache bytes of that moment, the peak of resident memory, the newest of the rest.
-    fn merge(&mut self, newer: Self) {
-        if newer.floor < self.floor {
-            (self.floor, self.cached) = (newer.floor, newer.cached);
-        }
-        self.resident = match (self.resident, newer.resident) {
-            (Some(ours), Some(theirs)) => Some(ours.max(theirs)),
-            (ours, theirs) => theirs.or(ours),
-        };
-        self.used = newer.used;
-        self.limit = newer.limit.or(self.limit);
-    }
-}
-
-/// Whether the floor fell over the last `window` intervals: the same test upside down.
-fn falls(view: &[Interval], window: usize) -> bool {
-    let Some(Window { intervals, points }) = Window::of(view, window) else { return false };
-    let Some(slope) = Slope::through(&points, 2.6) else { return false };
-    let span = points.last().map_or(0.0, |(x, _)| *x);
-    let level = intervals.first().map_or(0.0, |interval| interval.floor);
-    slope.high < 0.0 && -slope.median * span > TRIFLE_BYTES.max(TRIFLE_SHARE * level)
-}
-
-/// The slope for people to see while nothing is believed: over the patience, or over what there is of it.
-fn slope_of(view: &[Interval]) -> Option<Slope> {
-    let window = Window::of(view, PATIENT).or_else(|| Window::of(view, WATCHED))?;
-    Slope::through(&window.points, 2.6)
-}
-
-/// The deepest fall from any floor to a later one.
-fn drawdown(points: &[(f64, f64)]) -> f64 {
-    let mut highest = f64::NEG_INFINITY;
-    points.iter().fold(0.0, |deepest: f64, (_, floor)| {
-        highest = highest.max(*floor);
-        deepest.max(highest - floor)
-    })
-}
-
-/// Whether the rise fills the window, does not slow down, and goes on.
-fn lasts(points: &[(f64, f64)], whole: &Slope) -> bool {
-    let (first, second) = points.split_at(points.len() / 2);
-    let last_quarter = &points[points.len() * 3 / 4..];
-    let median = |part: &[(f64, f64)]| Slope::through(part, 1.0).map_or(f64::NAN, |slope| slope.median);
-    let (first, second) = (median(first), median(second));
-    first > ALREADY_RISING * whole.median
-        && second > UNDIMINISHED * first
-        && median(last_quarter) > STILL_RISING * whole.median
-}
-
-/// Whether memory rises ever more slowly over all that is in view, as while a program warms up.
-fn slows_down(view: &[Interval]) -> bool {
-    let Some(length) = view.first().zip(view.last()).map(|(first, last)| last.number - first.number + 1) else {
-        return false;
-    };
-    let Some(Window { points, .. }) = usize::try_from(length).ok().and_then(|length| Window::of(view, length)) else {
-        return false;
-    };
-    let (first, second) = points.split_at(points.len() / 2);
-    let halves = Slope::through(first, 2.0).zip(Slope::through(second, 2.0));
-    halves.is_some_and(|(first, second)| first.low > 0.0 && second.median < UNDIMINISHED * first.median)
-}
-
-/// Time until resident memory reaches the limit, when the slope is known within a factor of two. What is allocated
-/// takes as much more room as it does now.
-fn seconds_to_limit(growth: &Growth, view: &[Interval]) -> Option<f64> {
-    let newest = view.last()?;
-    let (limit, used) = (newest.limit?, newest.used);
-    let peak = view.iter().rev().take(WATCHED).filter_map(|interval| interval.resident).fold(0.0, f64::max);
-    let known = growth.slope.low > 0.0 && growth.slope.high / growth.slope.low < 2.0 && used > 0.0 && peak > 0.0;
-    let room_per_byte = (peak / used).clamp(1.0, 1.5);
-    known.then(|| (limit - peak).max(0.0) / (growth.slope.median * room_per_byte))
-}
-
-fn bytes_text(bytes: f64) -> String {
-    const KIB: f64 = 1024.0;
-    match bytes {
-        _ if bytes >= KIB * KIB * KIB => format!("{:.1} GiB", bytes / KIB / KIB / KIB),
-        _ if bytes >= KIB * KIB => format!("{:.1} MiB", bytes / KIB / KIB),
-        _ if bytes >= KIB => format!("{:.1} KiB", bytes / KIB),
-        _ => format!("{bytes:.0} B"),
-    }
-}
-
-fn span_text(seconds: f64) -> String {
-    match seconds {
-        _ if seconds >= 7_200.0 => format!("{:.1} h", seconds / 3_600.0),
-        _ if seconds >= 120.0 => format!("{:.0} min", seconds / 60.0),
-        _ => format!("{seconds:.0} s"),
+    /// What the forecast is made from: the longest view if it shows enough of the growth, else the one that raised it.
+    fn seen<'d>(&'d self, view: &'d View) -> Seen<'d> {
+        let top = self.views.iter().flatten().next_back().unwrap_or(view);
+        let coarsest = self.history.window(top.level);
+        let current = |view: &View| view.age >= self.history.window(view.level).age();
+        let shows = view.signal != Signal::ResidentOnly
+            && top.level > view.level
+            && view.duration() >= 6.0 * top.bucket
+            && top.fit.grown > 0.0
+            && current(top);
+        let view = if shows { top } else { view };
+        let buckets = self.history.window(view.level).buckets;
+        let buckets = &buckets[buckets.len() - view.fit.adjusted.len()..];
+        Seen { view, buckets, coarsest }
     }
 }
 

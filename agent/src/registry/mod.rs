@@ -195,6 +195,12 @@ impl Registry {
         into.integer("heartline.dropped", Labels::from_pairs([("reason", "misuse")]), dropped);
     }
 
+    /// How many records the histogram of this name holds over all series; `None` while nobody made it.
+    pub(crate) fn records(&self, name: &str) -> Option<u64> {
+        let family = self.families.get(name)?;
+        Some(family.read(name, &mut recorder().read(), &mut Families::default()))
+    }
+
     /// The metric of this name, made if there is room for one more.
     fn family(&self, name: &str, asked: Kind) -> Option<&Arc<Owned>> {
         if let Some(family) = self.families.get(name) {

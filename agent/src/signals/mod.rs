@@ -25,4 +25,5 @@ pub use pools::{Pool, PoolStatus, WaitGuard};
 pub(crate) use queries::QueryOptions;
 pub use queries::{Query, QueryError, QueryGuard};
 pub use queues::{JobGuard, Queue, QueueStatus};
+pub(crate) use requests::DURATION as REQUEST_DURATION;
 pub use requests::{RequestGuard, Route};

@@ -9,7 +9,7 @@ use crate::instruments::{Histogram, InFlight, InFlightGuard};
 use crate::registry::{Registry, Room};
 use crate::signals::resolved::Resolved;
 
-const DURATION: &str = "http.server.request.duration";
+pub(crate) const DURATION: &str = "http.server.request.duration";
 const ACTIVE: &str = "http.server.active_requests";
 /// Methods that are labels; any other becomes `_OTHER`, as OpenTelemetry asks.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];

@@ -10,8 +10,12 @@ const STATUSES: [Option<CheckStatus>; 4] =
     [None, Some(CheckStatus::Pass), Some(CheckStatus::Warn), Some(CheckStatus::Fail)];
 const CRITICALITIES: [Criticality; 2] = [Criticality::Critical, Criticality::NonCritical];
 
+/// What stands before a heap verdict: 0 for none; the first did not know the intervals.
+const HEAP_WITHOUT_INTERVALS: u64 = 1;
+const HEAP: u64 = 2;
+
 pub(super) fn write(snapshot: &Snapshot, out: &mut Output) {
-    out.number(u64::from(snapshot.heap.is_some()));
+    out.number(snapshot.heap.as_ref().map_or(0, |_| HEAP));
     if let Some(heap) = &snapshot.heap {
         out.number(u64::from(heap.jemalloc));
         place(&TRENDS, heap.trend, out);
@@ -21,6 +25,10 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut Output) {
         out.number(heap.evidence.len() as u64);
         for sentence in &heap.evidence {
             out.string(sentence);
+        }
+        for interval in [heap.growth_interval, heap.seconds_to_limit_interval] {
+            float(interval.map(|[low, _]| low), out);
+            float(interval.map(|[_, high]| high), out);
         }
     }
     out.number(snapshot.checks.len() as u64);
@@ -37,7 +45,14 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut Output) {
 pub(super) fn read(input: &mut Input<'_>) -> Option<(Option<HeapVerdict>, Vec<CheckResult>)> {
     let heap = match input.number()? {
         0 => None,
-        _ => Some(read_heap(input)?),
+        kind => {
+            let mut heap = read_heap(input)?;
+            if kind != HEAP_WITHOUT_INTERVALS {
+                heap.growth_interval = read_interval(input).ok()?;
+                heap.seconds_to_limit_interval = read_interval(input).ok()?;
+            }
+            Some(heap)
+        }
     };
     let count = input.count()?;
     let checks = (0..count).map(|_| read_check(input)).collect::<Option<Vec<CheckResult>>>()?;
@@ -55,7 +70,13 @@ fn read_heap(input: &mut Input<'_>) -> Option<HeapVerdict> {
             let count = input.count()?;
             (0..count).map(|_| input.string().map(str::to_owned)).collect::<Option<Vec<String>>>()?
         },
+        ..HeapVerdict::default()
     })
+}
+
+fn read_interval(input: &mut Input<'_>) -> Result<Option<[f64; 2]>, Malformed> {
+    let (low, high) = (read_float(input)?, read_float(input)?);
+    Ok(low.zip(high).map(|(low, high)| [low, high]))
 }
 
 fn read_check(input: &mut Input<'_>) -> Option<CheckResult> {

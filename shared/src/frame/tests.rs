@@ -131,6 +131,8 @@ fn a_recording_replays_as_the_snapshots_it_was_made_of() {
         leak: Leak::Suspected,
         seconds_to_limit: None,
         evidence: vec!["the floor rose".to_owned()],
+        growth_interval: Some([0.5, 2.0]),
+        seconds_to_limit_interval: None,
     });
     snapshots[4].checks = vec![CheckResult {
         name: "database".to_owned(),

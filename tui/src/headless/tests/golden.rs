@@ -46,6 +46,7 @@ fn shop(seconds: u64) -> Document {
         leak: Leak::Suspected,
         seconds_to_limit: Some(900.0),
         evidence: vec!["the floor rose for 12 minutes".to_owned()],
+        ..HeapVerdict::default()
     };
     Document::at(seconds)
         .requests("/cart", "200", 90 * requests, 0.05)

@@ -238,6 +238,7 @@ fn heap_breakers_checks_and_own_metrics_are_read() {
         leak: Leak::Suspected,
         seconds_to_limit: Some(250.0),
         evidence: vec!["the floor rose for 12 minutes\u{1b}[0m".to_owned()],
+        ..HeapVerdict::default()
     };
     let check = CheckResult {
         name: "database".to_owned(),

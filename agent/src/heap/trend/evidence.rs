@@ -1,0 +1,128 @@
+//! The verdict in words: how much, how long, which time scales agree, what was ruled out and what was not.
+//! Knows fits and amounts, decides nothing.
+
+use heartline_shared::snapshot::Leak;
+
+use super::forecast::Forecast;
+use super::judgement::{Signal, View};
+use super::shapes::{INNOCENT, Kind};
+
+/// An innocent kind is ruled out from this log likelihood ratio on: the leak is then e² times as likely.
+const RULED_OUT: f64 = 2.0;
+const MIB: f64 = 1_048_576.0;
+
+/// Why growth is watched or suspected. `views` are the newest of each level.
+pub(super) fn of_growth(view: &View, views: &[Option<View>], leak: Leak, patience: f64) -> Vec<String> {
+    let (grown, lasted) = (view.grown_bytes(), view.duration());
+    let what = match view.signal {
+        Signal::Floor => "the floor of memory",
+        Signal::Mean => "mean memory",
+        Signal::ResidentOnly => "resident memory beyond what is allocated",
+    };
+    let adjusted = if view.fit.loads_used > 0 { ", the share that follows the load left out" } else { "" };
+    let rate = bytes_text(grown / lasted * 3_600.0);
+    let mut said = vec![format!("{what} rose by {} in {}, {rate}/h{adjusted}", bytes_text(grown), span_text(lasted))];
+    said.push(format!(
+        "it never gave back more than {} of that, and still rises at {:.0} % of its usual pace",
+        bytes_text(view.fit.drawdown * view.scale),
+        view.fit.last_third * 100.0
+    ));
+    said.extend(scales(views));
+    said.extend(ruled_out(view));
+    if view.signal == Signal::ResidentOnly {
+        said.push("what is allocated does not grow with it: memory outside the allocator, or fragmentation".to_owned());
+    }
+    let cached = view.cached_grown * view.scale;
+    if cached >= MIB {
+        said.push(format!("{} that registered caches grew by are not counted", bytes_text(cached)));
+    }
+    if leak == Leak::Watching {
+        said.push(format!("it becomes a suspicion when it lasts about {}", span_text(patience)));
+    }
+    said
+}
+
+/// Which time scales see the growth.
+fn scales(views: &[Option<View>]) -> Option<String> {
+    let seen: Vec<&View> = views.iter().flatten().collect();
+    let agrees = |view: &&&View| view.fit.z > 3.0 && view.fit.grown > 0.0 && view.fit.last_third > 0.0;
+    let agreeing: Vec<String> = seen.iter().filter(agrees).map(|view| span_text(view.window())).collect();
+    let together = seen.len();
+    (together > 1).then(|| match agreeing.as_slice() {
+        [] => format!("none of the {together} time scales sees it alone"),
+        list if list.len() == together => format!("all {together} time scales agree: {}", list.join(", ")),
+        list => format!("{} of {together} time scales agree: {}", list.len(), list.join(", ")),
+    })
+}
+
+fn ruled_out(view: &View) -> Vec<String> {
+    let name = |kind: Kind| match kind {
+        Kind::Step => Some("a single step"),
+        Kind::Plateau => Some("a cache that is full"),
+        Kind::LatePlateau => Some("a cache that is just full"),
+        Kind::Saturating => Some("a warm-up"),
+        Kind::Logarithm | Kind::AgeLogarithm => Some("logarithmic growth"),
+        Kind::AgeRoot => Some("growth that slows with age"),
+        Kind::Stairs => Some("a few steps"),
+        Kind::Leak | Kind::WorkLeak => None,
+    };
+    let pick = |wanted: fn(f64) -> bool| {
+        let kinds = INNOCENT.into_iter().zip(view.fit.ratios).filter(|(_, ratio)| ratio.is_finite());
+        let mut names: Vec<&str> =
+            kinds.filter(|(_, ratio)| wanted(*ratio)).filter_map(|(kind, _)| name(kind)).collect();
+        names.dedup();
+        names.join(", ")
+    };
+    let (out, open) = (pick(|ratio| ratio >= RULED_OUT), pick(|ratio| ratio < RULED_OUT));
+    let sentences = [("ruled out", out), ("not quite ruled out", open)];
+    let said = sentences.into_iter().filter(|(_, names)| !names.is_empty());
+    said.map(|(what, names)| format!("{what}: {names}")).collect()
+}
+
+/// What growth that nobody suspects looks like, when something clearly fits better than a leak.
+pub(super) fn of_calm(view: &View) -> Option<String> {
+    let worth = view.fit.z > 3.0 && view.grown_bytes() > 4.0 * MIB && view.fit.grown > 0.02;
+    let (kind, ratio) = INNOCENT.into_iter().zip(view.fit.ratios).min_by(|a, b| a.1.total_cmp(&b.1))?;
+    let looks = match kind {
+        Kind::Step | Kind::Stairs => "a step",
+        Kind::Plateau | Kind::LatePlateau => "a cache that filled up",
+        Kind::Saturating => "a warm-up that levels off",
+        _ => "growth that slows down",
+    };
+    let grown = bytes_text(view.grown_bytes());
+    (worth && ratio < 0.0)
+        .then(|| format!("it grew by {grown} in this window, which looks like {looks}, not like a leak"))
+}
+
+/// What is said about the time to the limit, also where no figure can be given.
+pub(super) fn of_forecast(forecast: &Forecast, limit: Option<f64>) -> String {
+    match (limit, forecast.seconds, forecast.interval) {
+        (None, ..) => "no memory limit is known, so nothing can be said about when it is reached".to_owned(),
+        (_, Some(seconds), Some([low, high])) => {
+            let [low, seconds, high] = [low, seconds, high].map(span_text);
+            format!("at this pace the limit is reached in about {seconds} (between {low} and {high})")
+        }
+        _ => "the limit is too far away, or the growth too uneven, to say when it is reached".to_owned(),
+    }
+}
+
+/// Bytes for people.
+pub(super) fn bytes_text(bytes: f64) -> String {
+    const KIB: f64 = 1024.0;
+    match bytes {
+        _ if bytes >= KIB * MIB => format!("{:.1} GiB", bytes / KIB / MIB),
+        _ if bytes >= MIB => format!("{:.1} MiB", bytes / MIB),
+        _ if bytes >= KIB => format!("{:.1} KiB", bytes / KIB),
+        _ => format!("{:.0} B", bytes.max(0.0)),
+    }
+}
+
+/// A span of time for people.
+pub(super) fn span_text(seconds: f64) -> String {
+    match seconds {
+        _ if seconds >= 2.0 * 86_400.0 => format!("{:.1} days", seconds / 86_400.0),
+        _ if seconds >= 7_200.0 => format!("{:.1} h", seconds / 3_600.0),
+        _ if seconds >= 120.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{seconds:.0} s"),
+    }
+}

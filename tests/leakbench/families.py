@@ -1,0 +1,325 @@
+#!/usr/bin/env python3
+"""Families of behaviour beside those of generate.py, and their generator.
+
+    families.py --set seen|held_out|cached --seed 7 --n 200 --out own.jsonl [--blind own.blind.jsonl]
+
+`seen` was looked at while the detector was made, `held_out` was not: its figures say what to expect of behaviour that
+nobody thought of. `cached` carries the field `cached_bytes`, what registered caches say they hold, and is undecidable
+without it. Everything else about a series (noise, warm-up, limit, gaps, restarts) is drawn as generate.py does.
+"""
+import argparse
+import json
+import math
+import zlib
+
+import numpy as np
+
+from generate import BLIND, H, Series, finish, self_logu
+
+
+# ---------------------------------------------------------------- seen while tuning: leaks
+def leak_bursty(rng):
+    """Now and then something is lost: random times, sizes over two orders of magnitude."""
+    rate, gap = self_logu(rng, 0.003, 0.04), self_logu(rng, 0.1, 1.5)
+    s = Series(rng, max(self_logu(rng, 6, 120), 0.25 / rate, 15 * gap))
+    times = np.cumsum(rng.exponential(gap * H, int(2 * s.dur / (gap * H)) + 20))
+    times = times[times < s.dur]
+    sizes = rng.lognormal(0, 1.0, len(times))
+    total = rate * s.base * s.dur / H
+    sizes *= total / sizes.sum()
+    cum = np.concatenate([[0.0], np.cumsum(sizes)])
+    s.leak = cum[np.searchsorted(times, s.t, side="right")]
+    s.leak_start = float(times[0])
+    mean, end = total / s.dur, float(s.t[-1])
+    s.leak_fn = lambda t, last=float(s.leak[-1]): np.where(
+        np.asarray(t) <= end, np.interp(t, s.t, s.leak), last + mean * (np.asarray(t) - end))
+    return s
+
+
+def leak_beside_fill(rng):
+    """A cache fills and stays full; a leak goes on beneath it."""
+    rate, fill = self_logu(rng, 0.003, 0.03), self_logu(rng, 0.3, 8)
+    s = Series(rng, max(self_logu(rng, 12, 140), 0.25 / rate, 3 * fill))
+    s.extra += s.base * s.u(0.1, 0.8) * np.clip(s.t / (fill * H), 0, 1)
+    s.linear_leak(rate)
+    return s
+
+
+def leak_native(rng):
+    """Memory that the allocator does not see."""
+    rate = self_logu(rng, 0.003, 0.03)
+    s = Series(rng, max(self_logu(rng, 40, 168), 0.3 / rate))
+    s.linear_leak(rate)
+    s.leak_res, s.leak = s.leak, np.zeros(s.n)
+    return s
+
+
+def leak_in_ramp(rng):
+    """A leak in a service whose load grows meanwhile."""
+    rate, ramp_h = self_logu(rng, 0.004, 0.03), self_logu(rng, 1, 12)
+    s = Series(rng, max(self_logu(rng, 30, 140), 0.25 / rate, 4 * ramp_h))
+    at = s.u(0.1, 0.4) * s.dur
+    s.rps = s.make_load(s.u(0, 0.3), ramp=1 + s.u(0.3, 1.5) * np.clip((s.t - at) / (ramp_h * H), 0, 1))
+    s.extra += s.load_memory(s.u(0.2, 0.6), s.logu(60, 1800))
+    s.linear_leak(rate)
+    return s
+
+
+# ---------------------------------------------------------------- seen while tuning: no leaks
+def ok_zipf_cache(rng):
+    """A cache under skewed traffic: ever fewer new keys, then full."""
+    tau = self_logu(rng, 0.5, 10)
+    s = Series(rng, max(self_logu(rng, 8, 140), 4 * tau))
+    s.extra += s.base * s.u(0.2, 1.2) * (1 - np.exp(-((s.t / (tau * H)) ** s.u(0.5, 0.9))))
+    return s
+
+
+def ok_ttl_cache(rng):
+    """Entries live for hours: memory is the work of the last hours."""
+    ttl = self_logu(rng, 0.5, 10)
+    s = Series(rng, max(self_logu(rng, 20, 168), 4 * ttl))
+    s.rps = s.make_load(s.u(0.2, 0.8))
+    k = max(int(ttl * H / s.dt), 1)
+    c = np.concatenate([[0.0], np.cumsum(s.load_mem)])
+    i = np.arange(1, s.n + 1)
+    s.extra += s.base * s.u(0.2, 0.9) * (c[i] - c[np.maximum(i - k, 0)]) / k
+    return s
+
+
+def ok_staircase(rng):
+    """Pools, arenas and tenants that are loaded when first needed; later ones are rarer."""
+    s = Series(rng, self_logu(rng, 12, 150))
+    steps = int(rng.integers(3, 9))
+    times = s.dur * 0.7 * rng.beta(0.7, 1.6, steps)
+    for at in times:
+        s.extra += s.base * s.u(0.02, 0.2) * np.clip((s.t - at) / s.logu(20, 900), 0, 1)
+    return s
+
+
+def ok_deploys(rng):
+    """Deployed often; every life fills its caches anew."""
+    mean_h = self_logu(rng, 4, 24)
+    k = int(rng.integers(3, 8))
+    lens = mean_h * H * rng.uniform(0.5, 1.5, k)
+    s = Series(rng, min(168.0, lens.sum() / H), restarts=np.cumsum(lens)[:-1])
+    fill = s.u(0.1, 0.7) * mean_h * H
+    if rng.random() < 0.5:
+        s.extra += s.base * s.u(0.2, 1.0) * np.clip(s.age / fill, 0, 1)
+    else:
+        s.extra += s.base * s.u(0.2, 1.0) * (1 - np.exp(-3 * s.age / fill))
+    return s
+
+
+def ok_heavy_noise(rng):
+    """As noisy as leak_heavy_noise, and going nowhere."""
+    s = Series(rng, self_logu(rng, 6, 168))
+    s.noise_sd, s.noise_tau = s.u(0.04, 0.10), s.logu(60, 2400)
+    return s
+
+
+def ok_load_lag(rng):
+    """The load climbs, and memory follows hours later."""
+    ramp_h = self_logu(rng, 1, 12)
+    s = Series(rng, max(self_logu(rng, 24, 140), ramp_h * 3))
+    at = s.u(0.15, 0.5) * s.dur
+    s.rps = s.make_load(s.u(0, 0.5), ramp=1 + s.u(0.5, 2.0) * np.clip((s.t - at) / (ramp_h * H), 0, 1))
+    s.extra += s.load_memory(s.u(0.2, 0.7), s.logu(1, 5) * H)
+    return s
+
+
+# ---------------------------------------------------------------- held out: leaks
+def leak_daytime(rng):
+    """Only a feature of busy hours leaks."""
+    rate = self_logu(rng, 0.003, 0.02)
+    s = Series(rng, max(self_logu(rng, 60, 168), min(0.3 / rate, 168)))
+    s.rps = s.make_load(s.u(0.4, 0.9))
+    busy = np.maximum(s.load_mem - float(np.quantile(s.load_mem, 0.4)), 0)
+    per = rate * s.base / H * busy / max(float(busy.mean()), 1e-9)
+    s.leak_start = 0.0
+    s.leak = np.cumsum(per * s.dt)
+    mean, end = rate * s.base / H, float(s.t[-1])
+    s.leak_fn = lambda t, last=float(s.leak[-1]): np.where(
+        np.asarray(t) <= end, np.interp(t, s.t, s.leak), last + mean * (np.asarray(t) - end))
+    return s
+
+
+def leak_intermittent(rng):
+    """Leaks for some hours, rests for some, and never gives back."""
+    rate, on, off = self_logu(rng, 0.005, 0.04), self_logu(rng, 1, 6), self_logu(rng, 1, 6)
+    s = Series(rng, max(self_logu(rng, 24, 150), 8 * (on + off)))
+    phase = (s.t / H + s.u(0, on + off)) % (on + off)
+    s.leak = np.cumsum(np.where(phase < on, rate * s.base / H * s.dt, 0.0))
+    s.leak_start = float(s.t[int(np.argmax(phase < on))])
+    mean, end = rate * s.base / H * on / (on + off), float(s.t[-1])
+    s.leak_fn = lambda t, last=float(s.leak[-1]): np.where(
+        np.asarray(t) <= end, np.interp(t, s.t, s.leak), last + mean * (np.asarray(t) - end))
+    return s
+
+
+def leak_growing_waves(rng):
+    """Garbage is collected when it is as large as what lives, and what lives grows."""
+    rate, period = self_logu(rng, 0.004, 0.04), self_logu(rng, 0.1, 2)
+    s = Series(rng, max(self_logu(rng, 8, 120), 0.25 / rate, 10 * period))
+    s.linear_leak(rate)
+    s.extra += s.sawtooth(period * H, s.u(0.2, 0.6)) * (1 + s.leak / s.base)
+    return s
+
+
+def leak_exponential(rng):
+    """The more is lost, the faster it goes: queues of retries, listeners that add listeners."""
+    s = Series(rng, self_logu(rng, 12, 140))
+    k, end, T = s.u(2, 4), s.base * s.u(0.4, 1.5), s.dur
+    s.leak_start = 0.0
+    s.leak_fn = lambda t: end * np.expm1(k * np.maximum(np.asarray(t, float), 0) / T) / math.expm1(k)
+    s.leak = s.leak_fn(s.t)
+    return s
+
+
+def leak_bad_deploy(rng):
+    """Healthy lives, then a version that leaks from its start."""
+    rate = self_logu(rng, 0.005, 0.05)
+    good = rng.uniform(4, 20, int(rng.integers(1, 4))) * H
+    bad_h = max(self_logu(rng, 15, 80), 0.2 / rate)
+    start = float(good.sum())
+    s = Series(rng, start / H + bad_h, restarts=list(np.cumsum(good)))
+    s.leak_start = start
+    s.leak_fn = lambda t: rate * s.base / H * np.maximum(np.asarray(t, float) - start, 0.0)
+    s.leak = s.leak_fn(s.t)
+    return s
+
+
+# ---------------------------------------------------------------- held out: no leaks
+def ok_nightly_job(rng):
+    """A job of some hours a day takes much and gives it back."""
+    s = Series(rng, self_logu(rng, 40, 168))
+    width, phase, amp = s.u(1, 7) * H, s.u(0, 24) * H, s.u(0.1, 0.8)
+    x = (s.t - phase) % (24 * H)
+    s.extra += s.base * amp * np.clip(x / (0.5 * width), 0, 1) * (x < width)
+    return s
+
+
+def ok_slow_sawtooth(rng):
+    """A store that compacts every few hours."""
+    period = self_logu(rng, 3, 9)
+    s = Series(rng, max(self_logu(rng, 20, 160), 5 * period))
+    s.extra += s.sawtooth(period * H, s.u(0.1, 0.6))
+    return s
+
+
+def ok_slow_wander(rng):
+    """Wanders over many hours and comes back."""
+    s = Series(rng, self_logu(rng, 24, 168))
+    sd = s.u(0.01, 0.04)
+    s.extra += s.base * np.clip(s.ar1(sd, s.logu(4, 24) * H), -3 * sd, 3 * sd)
+    return s
+
+
+def ok_more_users(rng):
+    """Users move over within days, with their daily rhythm; memory is in proportion."""
+    s = Series(rng, self_logu(rng, 60, 168))
+    mid, width = s.u(0.3, 0.7) * s.dur, s.u(0.05, 0.15) * s.dur
+    s.rps = s.make_load(s.u(0.2, 0.7), ramp=1 + s.u(0.5, 2.5) / (1 + np.exp(-(s.t - mid) / width)))
+    s.extra += s.load_memory(s.u(0.2, 0.8), s.logu(60, 2 * H))
+    return s
+
+
+def ok_vocabulary(rng):
+    """Names seen for the first time, by Heaps' law: ever fewer per request."""
+    s = Series(rng, self_logu(rng, 24, 168))
+    s.extra += s.base * s.u(0.1, 0.6) * (s.t / s.dur) ** s.u(0.25, 0.5)
+    return s
+
+
+def ok_two_tiers(rng):
+    """A small cache fills, then a large one."""
+    first, second = self_logu(rng, 0.2, 2), self_logu(rng, 2, 11)
+    s = Series(rng, max(self_logu(rng, 10, 120), 2.0 * second))
+    s.extra += s.base * s.u(0.1, 0.5) * np.clip(s.t / (first * H), 0, 1)
+    s.extra += s.base * s.u(0.1, 0.7) * np.clip(s.t / (second * H), 0, 1)
+    return s
+
+
+def ok_double_buffer(rng):
+    """An index is rebuilt beside the old one, then the old one goes."""
+    s = Series(rng, self_logu(rng, 20, 168))
+    period, build, amp = s.u(4, 16) * H, s.u(0.1, 0.6), s.u(0.15, 0.6)
+    x = ((s.t + s.u(0, 1) * period) % period) / period
+    s.extra += s.base * amp * np.where(x < build, x / build, 0.0)
+    return s
+
+
+# ---------------------------------------------------------------- registered caches: undecidable without their bytes
+def cached_ok_fill(rng):
+    """A registered cache that takes days to fill, some overhead included."""
+    s = Series(rng, self_logu(rng, 30, 160))
+    fill = s.u(0.5, 2.0) * s.dur
+    s.cached = s.base * s.u(0.2, 1.5) * np.clip(s.t / fill, 0, 1)
+    s.extra += s.cached * s.u(1.0, 1.15)
+    return s
+
+
+def cached_leak_fill(rng):
+    """The same with a leak beside it."""
+    rate = self_logu(rng, 0.004, 0.03)
+    s = Series(rng, max(self_logu(rng, 30, 120), 0.3 / rate))
+    s.cached = s.base * s.u(0.1, 0.8) * np.clip(s.t / (s.u(0.3, 1.5) * s.dur), 0, 1)
+    s.extra += s.cached * s.u(1.0, 1.1)
+    s.linear_leak(rate)
+    return s
+
+
+SETS = {
+    "seen": ([leak_bursty, leak_beside_fill, leak_native, leak_in_ramp],
+             [ok_zipf_cache, ok_ttl_cache, ok_staircase, ok_deploys, ok_heavy_noise, ok_load_lag]),
+    "held_out": ([leak_daytime, leak_intermittent, leak_growing_waves, leak_exponential, leak_bad_deploy],
+                 [ok_nightly_job, ok_slow_sawtooth, ok_slow_wander, ok_more_users, ok_vocabulary, ok_two_tiers,
+                  ok_double_buffer]),
+    "cached": ([cached_leak_fill], [cached_ok_fill]),
+}
+
+
+def generate(which, seed, n, leak_share=0.45):
+    leaks, oks = SETS[which]
+    count = [0, 0]
+    for i in range(n):
+        is_leak = math.floor((i + 1) * leak_share) > math.floor(i * leak_share)
+        pool = leaks if is_leak else oks
+        family = pool[count[is_leak] % len(pool)]
+        count[is_leak] += 1
+        yield one(family, which, seed, i)
+
+
+def one(family, which, seed, i):
+    for attempt in range(50):
+        rng = np.random.default_rng([seed, i, zlib.crc32(family.__name__.encode()), attempt])
+        try:
+            s = family(rng)
+            rec = finish(s, family.__name__, "%08x" % zlib.crc32(f"{which}/{seed}/{i}/{attempt}".encode()))
+        except ValueError:
+            continue
+        if hasattr(s, "cached"):
+            at = np.searchsorted(np.round(s.t, 1), np.array(rec["t"]) - 0.05)
+            rec["cached_bytes"] = [int(x) for x in s.cached[np.minimum(at, s.n - 1)]]
+        return rec
+    raise ValueError(f"{family.__name__}: no series of seed {seed}, number {i}, lasts long enough")
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--set", choices=SETS, required=True)
+    ap.add_argument("--seed", type=int, required=True)
+    ap.add_argument("--n", type=int, default=200)
+    ap.add_argument("--out", required=True)
+    ap.add_argument("--blind", help="also write the series without any truth")
+    a = ap.parse_args()
+    blind = open(a.blind, "w") if a.blind else None
+    with open(a.out, "w") as f:
+        for rec in generate(a.set, a.seed, a.n):
+            f.write(json.dumps(rec, separators=(",", ":")) + "\n")
+            if blind:
+                kept = [k for k in (*BLIND, "cached_bytes") if k in rec]
+                blind.write(json.dumps({k: rec[k] for k in kept}, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""The detector of the agent beside every baseline, in one table.
+
+    table.py [--seeds 101 102 103] [--n 300] [--sets seen held_out cached] [--only NAME ...] [--folder DIR] [--jobs 2]
+
+Makes the series that are not in the folder yet, runs `cargo run --release -p heartline --example leak_replay` and the
+baselines on each seed, pools them, and prints one table for generate.py's families and one for each set of
+families.py, then the detector's figures by family.
+"""
+import argparse
+import os
+import subprocess
+import sys
+
+import baselines as B
+import families
+import good_detector  # noqa: F401  (registers itself)
+import score as S
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+OURS = "heartline"
+
+
+def make(folder, which, seed, n):
+    """Paths of a seed's series, with and without truth."""
+    out, blind = (os.path.join(folder, f"{which}-{seed}-{n}.{end}") for end in ("jsonl", "blind.jsonl"))
+    if not os.path.exists(blind):
+        script = ["generate.py"] if which == "generator" else ["families.py", "--set", which]
+        command = [sys.executable, os.path.join(HERE, script[0]), *script[1:], "--seed", str(seed), "--n", str(n)]
+        subprocess.run([*command, "--out", out, "--blind", blind + ".part"], check=True)
+        os.rename(blind + ".part", blind)
+    return out, blind
+
+
+def replay(blind):
+    """What the agent's detector says, as predictions by id."""
+    out = blind.replace(".blind.jsonl", ".pred.jsonl")
+    command = ["cargo", "run", "--quiet", "--release", "-p", "heartline", "--example", "leak_replay", "--", blind]
+    with open(out, "w") as f:
+        subprocess.run(command, cwd=HERE, stdout=f, check=True)
+    return S.load_pred(out)
+
+
+def pooled(folder, which, seeds, n, todo, jobs):
+    truth, preds = {}, {}
+    for seed in seeds:
+        path, blind = make(folder, which, seed, n)
+        one = S.load_truth(path)
+        found = {OURS: replay(blind), **(B.run(path, todo, jobs) if todo else {})}
+        truth.update({f"{seed}/{k}": v for k, v in one.items()})
+        for name, pred in found.items():
+            preds.setdefault(name, {}).update({f"{seed}/{k}": v for k, v in pred.items()})
+    return {name: S.score(truth, pred) for name, pred in preds.items()}
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
+    ap.add_argument("--n", type=int, default=300, help="series of each seed")
+    ap.add_argument("--sets", nargs="*", default=list(families.SETS), choices=families.SETS)
+    ap.add_argument("--only", nargs="*", help="baselines by name; an empty list runs none")
+    ap.add_argument("--folder", default=os.path.join(HERE, "series"))
+    ap.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
+    a = ap.parse_args()
+    os.makedirs(a.folder, exist_ok=True)
+    chosen = B.REGISTRY if a.only is None else {name: B.REGISTRY[name] for name in a.only}
+    todo = [(name, cls, kw) for name, (cls, kw) in chosen.items()]
+    for which in ["generator", *a.sets]:
+        rows = pooled(a.folder, which, a.seeds, a.n, todo, a.jobs)
+        print(f"\n{which}: seeds {a.seeds}, {a.n} series each")
+        B.table(sorted(rows.items(), key=lambda row: row[1]["f1"]))
+        print(f"time to limit given for {rows[OURS]['ttl_n']} of {rows[OURS]['tp']} true alarms; by family:")
+        for family, f in sorted(rows[OURS]["families"].items()):
+            print(f"  {family:24s} {f['label']:8s} {f['alarmed']:4d} of {f['n']:4d} alarmed, {f['early']} too early")
+
+
+if __name__ == "__main__":
+    main()
