@@ -290,8 +290,152 @@ fn other_machines_need_a_token_and_a_word_that_it_may_cross_the_network() {
     let with_token = Options { policy: with_read_token(), ..anywhere.clone() };
     assert!(with_token.refusal().unwrap().contains("unencrypted"));
     assert!(Options { insecure_remote: true, ..anywhere }.refusal().is_some());
-    assert_eq!(Options { insecure_remote: true, ..with_token }.refusal(), None);
+    assert_eq!(Options { insecure_remote: true, ..with_token.clone() }.refusal(), None);
+    let files = Some(TlsFiles::default());
+    assert_eq!(Options { tls: files.clone(), ..with_token.clone() }.refusal(), None);
+    let admin_only = Policy { admin_token: Some(Token::new(TOKEN)), ..Policy::default() };
+    let unread = Options { tls: files, policy: admin_only, ..with_token };
+    assert!(unread.refusal().unwrap().contains("read token"), "an admin token closes no reading");
     assert_eq!(options().refusal(), None);
+}
+
+#[test]
+fn a_unix_socket_is_for_its_owner_and_an_abandoned_one_is_taken_over() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("heartline.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap()); // what a killed process leaves
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let options = Options { address: Listen::Unix(path.clone()), ..options() };
+        let endpoint = Endpoint::bind(options, BoundAddress::default());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let source = Arc::new(Fixed { snapshot: Arc::new(small()), overall: Overall::Healthy });
+        let serving = tokio::spawn(endpoint.serve(source));
+        let socket = path.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut client = std::os::unix::net::UnixStream::connect(socket).unwrap();
+            client.write_all(b"GET /livez HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        assert_eq!(status(&asked.await.unwrap()), 200);
+        serving.abort();
+        let _ = serving.await;
+    });
+    assert!(!path.exists(), "the socket goes with the endpoint");
+}
+
+#[cfg(feature = "tls")]
+mod encrypted {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+    use super::*;
+
+    /// An authority, and a certificate for `localhost` that it signed: certificate and key in PEM.
+    struct Signed {
+        authority: String,
+        certificate: String,
+        key: String,
+    }
+
+    fn signed() -> Signed {
+        let authority_key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = parameters.self_signed(&authority_key).unwrap().pem();
+        let issuer = Issuer::new(parameters, authority_key);
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = leaf.signed_by(&key, &issuer).unwrap().pem();
+        Signed { authority, certificate, key: key.serialize_pem() }
+    }
+
+    /// What a client that trusts `server` gets, presenting the certificate of `client` if there is one.
+    fn ask(served: &Served, server: &Signed, client: Option<&Signed>) -> std::io::Result<String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(server.authority.as_bytes()).unwrap()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match client {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                let chain = vec![CertificateDer::from_pem_slice(own.certificate.as_bytes()).unwrap()];
+                builder
+                    .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap())
+                    .unwrap()
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let tcp = tokio::net::TcpStream::connect(served.address).await?;
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            Ok(answer)
+        })
+    }
+
+    fn files(folder: &std::path::Path, signed: &Signed, client_authority: Option<&Signed>) -> TlsFiles {
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        TlsFiles {
+            certificate: write("certificate.pem", &signed.certificate),
+            key: write("key.pem", &signed.key),
+            client_authority: client_authority.map(|signed| write("clients.pem", &signed.authority)),
+        }
+    }
+
+    #[test]
+    fn tls_is_served_and_nothing_else_on_that_port() {
+        let (folder, server) = (tempfile::tempdir().unwrap(), signed());
+        let tls = Some(files(folder.path(), &server, None));
+        let served = serve(Options { tls, ..options() }, small(), Overall::Healthy);
+        assert_eq!(status(&ask(&served, &server, None).unwrap()), 200);
+        assert!(!served.ask("GET /livez").contains("200"), "HTTP without TLS");
+        assert!(ask(&served, &signed(), None).is_err(), "another authority is not trusted");
+    }
+
+    #[test]
+    fn a_client_without_a_certificate_of_the_authority_gets_nothing() {
+        let (folder, server, clients) = (tempfile::tempdir().unwrap(), signed(), signed());
+        let tls = Some(files(folder.path(), &server, Some(&clients)));
+        let served = serve(Options { tls, ..options() }, small(), Overall::Healthy);
+        assert_eq!(status(&ask(&served, &server, Some(&clients)).unwrap()), 200);
+        for client in [None, Some(signed())] {
+            assert!(ask(&served, &server, client.as_ref()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_changed_certificate_is_read_and_a_broken_one_is_not() {
+        let (folder, first, second) = (tempfile::tempdir().unwrap(), signed(), signed());
+        let tls = Tls::read(files(folder.path(), &first, None)).unwrap();
+        assert_eq!(tls.read_again(), Ok(false));
+        let later = std::time::UNIX_EPOCH + Duration::from_hours(1);
+        let touch = |name: &str, at| {
+            std::fs::File::options().append(true).open(folder.path().join(name)).unwrap().set_modified(at).unwrap();
+        };
+        std::fs::write(folder.path().join("key.pem"), "half of a k").unwrap();
+        touch("key.pem", later);
+        assert!(tls.read_again().unwrap_err().contains("key.pem"));
+        assert_eq!(tls.read_again(), Ok(false), "told once");
+        let _ = files(folder.path(), &second, None);
+        touch("key.pem", later + Duration::from_secs(1));
+        assert_eq!(tls.read_again(), Ok(true));
+    }
 }
 
 #[tokio::test(start_paused = true)]

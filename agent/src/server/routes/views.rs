@@ -121,7 +121,7 @@ fn show(view: View, call: &Call) -> Reply {
 }
 
 fn span() -> Value {
-    json!({"type": "string", "pattern": "^[0-9]{1,6}[smhd]?$"})
+    json!({"type": "string", "pattern": "^([1-9][0-9]{0,4}s?|[1-9][0-9]{0,3}m|[1-9][0-9]?h|1[0-5][0-9]h|[1-7]d)$"})
 }
 
 fn moment() -> Value {
