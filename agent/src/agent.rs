@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 pub use self::builder::AgentBuilder;
 use self::core::{Core, Stage};
 use self::thread::AgentThread;
+use crate::actions::{ActionError, ActionOutcome, ActionRequest};
 use crate::config::Config;
 use crate::error::Error;
 use crate::heap::{HeapCollector, HeapReport};
@@ -72,6 +73,7 @@ impl Agent {
         let thread = AgentThread::start(Arc::clone(&core), listen, Arc::clone(&address))?;
         thread.runtime().spawn(process::pulse(runtimes.clone()));
         let agent = Self(Arc::new(Inner { core, thread, address, runtimes }));
+        agent.add_built_in_actions();
         if let Ok(runtime) = Handle::try_current() {
             agent.watch_runtime(&runtime);
         }
@@ -140,18 +142,19 @@ impl Agent {
 
     /// The requests of one route, with its template: `/carts/{id}`.
     pub fn route(&self, method: &str, route: &str) -> Route {
-        Route::new(&self.core().registry, method, Some(route))
+        Route::new(&self.core().registry, &self.core().slow, method, Some(route))
     }
 
     /// The requests of one method that no route matched; their paths are never labels.
     pub fn unmatched(&self, method: &str) -> Route {
-        Route::new(&self.core().registry, method, None)
+        Route::new(&self.core().registry, &self.core().slow, method, None)
     }
 
     /// The queries of one summary: `agent.query("postgresql", "SELECT carts")`.
     pub fn query(&self, system: &str, summary: &str) -> Query {
         let config = &self.core().config;
-        let options = crate::signals::QueryOptions { slow: config.slow_query, returned_rows: config.returned_rows };
+        let options =
+            crate::signals::QueryOptions { slow: Arc::clone(&self.core().slow), returned_rows: config.returned_rows };
         Query::new(&self.core().registry, options, system, summary)
     }
 
@@ -224,6 +227,56 @@ impl Agent {
         let (check, threads) = (Arc::new(check), pool.clone());
         let boxed = move || crate::signals::checked_aside(&conduct, &threads, &check);
         health.register(&self.core().registry, &pool, (name, criticality), boxed);
+    }
+
+    /// Registers what a person on call may make the service do: `POST /api/v1/actions/{name}` with the admin token runs
+    /// `handler` as a task of the tokio runtime that this is called in, else of the agent's own. One run of each at a
+    /// time, ten a minute at most, each with an event of the target `heartline::audit`. A handler changes nothing when
+    /// [`ActionRequest::is_dry_run`] says so. `cache.warm`, `cache.invalidate`, `jobs.retry` and `jobs.clear` have routes
+    /// and checked arguments of their own. An action of the same name is replaced. Names are lower-case letters, digits,
+    /// `.`, `_` and `-`; another cannot be asked for.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), heartline::Error> {
+    /// use heartline::{ActionError, ActionOutcome};
+    ///
+    /// let agent = heartline::Agent::builder("shop").without_listener().start()?;
+    /// agent.action("search.reindex", async |request: heartline::ActionRequest| {
+    ///     let index = request.text("index").ok_or(ActionError::Refused("say which `index`".to_owned()))?;
+    ///     if request.is_dry_run() {
+    ///         return Ok(ActionOutcome::new(1, 0));
+    ///     }
+    ///     // … build it …
+    ///     Ok(ActionOutcome::new(1, 1).remark(format!("{index} is new")))
+    /// });
+    /// # Ok(()) }
+    /// ```
+    pub fn action<F>(&self, name: &str, handler: impl Fn(ActionRequest) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<ActionOutcome, ActionError>> + Send + 'static,
+    {
+        let runtime = Handle::try_current().unwrap_or_else(|_| self.0.thread.runtime().clone());
+        self.core().actions.register(name, runtime, move |request| Box::pin(handler(request)));
+    }
+
+    /// Registers the actions that every agent has.
+    fn add_built_in_actions(&self) {
+        let core = Arc::downgrade(&self.0.core);
+        let runtime = self.0.thread.runtime();
+        self.core().actions.register("metrics.reset", runtime.clone(), move |request| {
+            if let Some(core) = core.upgrade().filter(|_| !request.is_dry_run()) {
+                core.reset_views();
+            }
+            Box::pin(std::future::ready(Ok(ActionOutcome::default())))
+        });
+        #[cfg(feature = "jemalloc")]
+        self.core().actions.register("heap.purge", runtime.clone(), |request| {
+            let purged = if request.is_dry_run() { crate::heap::purgeable() } else { crate::heap::purge() };
+            let outcome = purged.map(|(matched, affected)| {
+                ActionOutcome::new(matched, affected).remark("bytes that were free and still resident")
+            });
+            Box::pin(std::future::ready(outcome.map_err(ActionError::Failed)))
+        });
     }
 
     /// Whether no critical check fails.

@@ -18,6 +18,10 @@ pub const DEFAULT_HISTORY_BYTES: usize = 8 << 20;
 pub const DEFAULT_SUMMARY_INTERVAL: Duration = Duration::from_mins(15);
 /// Bytes of a label value; a longer one is cut and ends in `…`.
 pub const LABEL_VALUE_BYTES_MAX: usize = 256;
+/// A request that takes as long is slow: kept with what it spent, and logged.
+pub const DEFAULT_SLOW_REQUEST: Duration = Duration::from_millis(500);
+/// A request that takes as long is logged as a warning.
+pub const DEFAULT_VERY_SLOW_REQUEST: Duration = Duration::from_secs(1);
 /// A query that takes longer is counted as slow.
 pub const DEFAULT_SLOW_QUERY: Duration = Duration::from_millis(100);
 /// How long growth since the start of the process must last before a leak is suspected: as long as caches take to fill.
@@ -134,6 +138,8 @@ pub(crate) struct Config {
     pub(crate) memory_limit: Option<u64>,
     pub(crate) history_bytes: Option<usize>,
     pub(crate) summary_interval: Duration,
+    pub(crate) slow_request: Duration,
+    pub(crate) very_slow_request: Duration,
     pub(crate) slow_query: Duration,
     pub(crate) returned_rows: bool,
     pub(crate) leak_patience: Duration,
@@ -157,6 +163,8 @@ impl Config {
             memory_limit: None,
             history_bytes: None,
             summary_interval: DEFAULT_SUMMARY_INTERVAL,
+            slow_request: DEFAULT_SLOW_REQUEST,
+            very_slow_request: DEFAULT_VERY_SLOW_REQUEST,
             slow_query: DEFAULT_SLOW_QUERY,
             returned_rows: false,
             leak_patience: DEFAULT_LEAK_PATIENCE,

@@ -20,9 +20,10 @@
 //!
 //! # Layers, lowest first
 //! `clock`, `config`, `error`; `recording` (logs and stores); `instruments` (the hot path); `registry` (who owns the instruments); `signals` (what the
-//! product is about); `heap` and `process` (what is sampled); `recorder` (the newest hours); `integrations` (one file, one feature, one crate);
+//! product is about); `heap` and `process` (what is sampled); `recorder` (the newest hours); `actions` (what a person may make the service do); `integrations` (one file, one feature, one crate);
 //! `snapshot` (everything as one value); `exporters` and `server` (the value as bytes); `agent` (wires them).
 
+mod actions;
 mod agent;
 mod clock;
 mod config;
@@ -41,10 +42,12 @@ mod server;
 mod signals;
 mod snapshot;
 
+pub use actions::{ActionError, ActionOutcome, ActionRequest};
 pub use agent::{Agent, AgentBuilder};
 pub use config::{
     COLLECT_INTERVAL, DEFAULT_HISTORY_BYTES, DEFAULT_LEAK_PATIENCE, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET,
-    DEFAULT_SERIES_LIMIT, DEFAULT_SLOW_QUERY, DEFAULT_SUMMARY_INTERVAL, LABEL_VALUE_BYTES_MAX, TOKEN_BYTES_MIN,
+    DEFAULT_SERIES_LIMIT, DEFAULT_SLOW_QUERY, DEFAULT_SLOW_REQUEST, DEFAULT_SUMMARY_INTERVAL,
+    DEFAULT_VERY_SLOW_REQUEST, LABEL_VALUE_BYTES_MAX, TOKEN_BYTES_MIN,
 };
 pub use error::Error;
 pub use heap::{HeapReport, LeakDetector, LeakVerdict, MemorySample};
@@ -52,5 +55,6 @@ pub use heartline_shared::snapshot::{CheckStatus, Criticality, Leak, Trend};
 pub use heartline_shared::{Labels, Snapshot, UnixMillis};
 pub use signals::{
     Breaker, BreakerState, Cache, CacheOperation, CacheStatus, Check, CounterFamily, Eviction, HistogramFamily,
-    JobGuard, Pool, PoolStatus, Query, QueryError, QueryGuard, Queue, QueueStatus, RequestGuard, Route, WaitGuard,
+    JobGuard, Pool, PoolStatus, Query, QueryError, QueryGuard, Queue, QueueStatus, RequestGuard, Route, Spent,
+    WaitGuard,
 };

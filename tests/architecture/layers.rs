@@ -37,7 +37,7 @@ pub(crate) const CRATES: &[CrateLayers] = &[
             &["signals"],
             &["heap", "process"],
             &["recorder"],
-            &["exporters"],
+            &["actions", "exporters"],
             &["server"],
             &["agent"],
             // adaptors over the public API

@@ -161,6 +161,20 @@ impl AgentBuilder {
         self
     }
 
+    /// A request that takes as long is slow: it is kept with what it spent, at `/api/v1/traces`, and logged as an event of
+    /// the target `heartline::slow`. Default [`DEFAULT_SLOW_REQUEST`](crate::DEFAULT_SLOW_REQUEST).
+    pub fn slow_request(mut self, threshold: Duration) -> Self {
+        self.0.slow_request = threshold;
+        self
+    }
+
+    /// A slow request that takes as long is logged at WARN instead of INFO. Default
+    /// [`DEFAULT_VERY_SLOW_REQUEST`](crate::DEFAULT_VERY_SLOW_REQUEST).
+    pub fn very_slow_request(mut self, threshold: Duration) -> Self {
+        self.0.very_slow_request = threshold;
+        self
+    }
+
     /// A query that takes longer is counted as slow. Default [`DEFAULT_SLOW_QUERY`](crate::DEFAULT_SLOW_QUERY).
     pub fn slow_query(mut self, threshold: Duration) -> Self {
         self.0.slow_query = threshold;

@@ -9,13 +9,14 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::named::NamedHandles;
+use crate::actions::Actions;
 use crate::clock::thread_cpu_time;
 use crate::config::{Config, Listen, Secret};
 use crate::error::Error;
 use crate::recorder::FlightRecorder;
 use crate::registry::Registry;
 use crate::server::{Deadlines, Options, Policy, Source, Token};
-use crate::signals::{Conduct, Failures, HealthChecks, Overall, Probes, Round};
+use crate::signals::{Conduct, Failures, HealthChecks, Overall, Probes, Round, SlowLog, Thresholds};
 use crate::snapshot::{Collector, Families, Tick};
 
 /// Called with the agent's own figures about the heap when the leak verdict changes.
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) registry: Arc<Registry>,
     pub(crate) health: HealthChecks,
     pub(crate) handles: NamedHandles,
+    pub(crate) actions: Actions,
+    pub(crate) slow: Arc<SlowLog>,
     /// What the service itself is asked in each round.
     pub(crate) probes: Probes,
     /// The process, then the heap, which reads what the others added.
@@ -60,6 +63,11 @@ impl Core {
         let digest = |secret: Option<Secret>| secret.map(|secret| Token::new(secret.expose()));
         let (read_token, admin_token) = (digest(config.read_token()?), digest(config.admin_token()?));
         let history = config.history_bytes();
+        let thresholds = Thresholds {
+            request: config.slow_request,
+            very_slow_request: config.very_slow_request,
+            query: config.slow_query,
+        };
         let registry = Arc::new(Registry::new(config.series_limit, config.memory_budget - history));
         Ok(Self {
             read_token,
@@ -68,6 +76,8 @@ impl Core {
             config,
             health: HealthChecks::default(),
             handles: NamedHandles::default(),
+            actions: Actions::default(),
+            slow: Arc::new(SlowLog::new(thresholds)),
             probes: Probes::default(),
             stages: Default::default(),
             collected: Mutex::default(),
@@ -109,6 +119,7 @@ impl Core {
             *list = collectors;
         }
         crate::recording::recorder().read().maintain();
+        self.slow.tell();
         let history = self.recorder.as_ref().map_or(0, FlightRecorder::bytes) + self.failures.bytes();
         families.integer("heartline.agent.memory", Labels::empty(), (self.registry.bytes() + history) as u64);
         families.number("heartline.agent.cpu.time", Labels::empty(), thread_cpu_time().as_secs_f64());
@@ -238,6 +249,14 @@ impl Source for Core {
 
     fn failures(&self) -> Option<&Failures> {
         Some(&self.failures)
+    }
+
+    fn slow(&self) -> Option<&SlowLog> {
+        Some(&self.slow)
+    }
+
+    fn actions(&self) -> Option<&Actions> {
+        Some(&self.actions)
     }
 
     fn admin_asked(&self, route: &'static str, outcome: &'static str) {

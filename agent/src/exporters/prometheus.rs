@@ -1,21 +1,20 @@
-//! A snapshot as Prometheus text (format 0.0.4): names and labels translated as Prometheus translates OpenTelemetry's,
-//! so that scraping gives the series that pushing gives; who asks and how it is sent is not known here.
+//! A snapshot as Prometheus text (format 0.0.4) or OpenMetrics 1.0: names and labels translated as Prometheus translates
+//! OpenTelemetry's, so that scraping gives the series that pushing gives; who asks and how it is sent is not known here.
 //!
 //! Histograms become classic `_bucket` series at the catalogue's boundaries: exact, because each is a boundary of the
-//! grid. `le` is written as Prometheus' OTLP receiver writes it (`1`, not `1.0`). No timestamps, no `otel_scope_*`, and
-//! neither `job` nor `instance`: the scraper sets these.
+//! grid. In the text format `le` is written as Prometheus' OTLP receiver writes it (`1`), in OpenMetrics as that format
+//! asks (`1.0`). No timestamps, no `otel_scope_*`, and neither `job` nor `instance`: the scraper sets these.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use heartline_shared::catalog::{self, Kind, Metric};
 use heartline_shared::snapshot::{Family, HistogramSeries};
-use heartline_shared::{Grid, GridKind, Labels, Snapshot};
-
-/// The media type of what [`render`] writes.
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use heartline_shared::{Grid, GridKind, Histogram, Labels, Snapshot};
 
 const SAMPLE_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
+/// Units that OpenMetrics is told: its family names must end in them.
+const UNITS: [&str; 3] = ["seconds", "bytes", "ratio"];
 
 /// Which metrics a scrape asked for by `?name[]=`; empty selects all.
 ///
@@ -36,7 +35,7 @@ impl Selection {
         self.0.is_empty()
     }
 
-    fn selects(&self, prometheus: &str, family: &Family) -> bool {
+    pub(super) fn selects(&self, prometheus: &str, family: &Family) -> bool {
         let sample = || SAMPLE_SUFFIXES.iter().any(|suffix| self.0.contains(&format!("{prometheus}{suffix}")));
         self.is_everything()
             || self.0.contains(prometheus)
@@ -45,50 +44,118 @@ impl Selection {
     }
 }
 
-/// Writes every metric of `snapshot`.
-pub(crate) fn render(snapshot: &Snapshot, out: &mut String) {
-    render_selected(snapshot, &Selection::default(), out);
+/// Which text is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Text {
+    /// Prometheus' text format 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
 }
 
 /// Writes the selected metrics of `snapshot`, those of the catalogue first.
-pub(crate) fn render_selected(snapshot: &Snapshot, selection: &Selection, out: &mut String) {
-    let mut page = Page { out, taken: HashSet::new(), grids: Grids::of(snapshot) };
+pub(crate) fn render_selected(snapshot: &Snapshot, selection: &Selection, text: Text, out: &mut String) {
+    let classic = Classic::of(snapshot);
+    let mut page = Page { out, text, classic: &classic };
     if selection.is_everything() {
         page.target(snapshot);
     }
-    let translated = snapshot.metrics.iter().map(|family| {
-        let metric = catalog::find(&family.name);
-        (catalog::prometheus_name(&family.name, &family.unit, family.kind), family, metric)
-    });
-    let (built_in, custom): (Vec<_>, Vec<_>) = translated.partition(|(_, _, metric)| metric.is_some());
-    for (name, family, metric) in built_in.iter().chain(&custom) {
-        if selection.selects(name, family) {
-            page.family(name, family, *metric);
+    for family in classic.families(selection) {
+        page.family(&family);
+    }
+    if text == Text::OpenMetrics {
+        page.out.push_str("# EOF\n");
+    } else if selection.is_everything() {
+        for (name, family) in classic.hidden() {
+            // Two metrics of the service whose names differ only in characters that Prometheus does not have.
+            let _ = writeln!(page.out, "# {:?} is not shown: another metric is called {name} here", family.name);
         }
     }
 }
 
-/// The grids of one document; a kind is missing when its boundaries are broken, and its histograms are then left out.
-struct Grids<'a> {
+/// A snapshot as Prometheus sees it: its metrics under their Prometheus names, each name once, and the classic
+/// boundaries of its histograms. A grid is missing when its boundaries are broken, and its histograms are then left out.
+pub(super) struct Classic<'a> {
     snapshot: &'a Snapshot,
     duration: Option<std::sync::Arc<Grid>>,
     count: Option<std::sync::Arc<Grid>>,
+    named: Vec<(String, &'a Family, Option<&'static Metric>)>,
+    hidden: Vec<(String, &'a Family)>,
 }
 
-impl<'a> Grids<'a> {
-    fn of(snapshot: &'a Snapshot) -> Self {
+/// One metric as Prometheus sees it.
+pub(super) struct Named<'a> {
+    pub(super) name: &'a str,
+    pub(super) family: &'a Family,
+    pub(super) help: &'a str,
+    pub(super) boundaries: Vec<Boundary>,
+}
+
+/// A classic boundary with the last bucket of the grid at or below it.
+pub(super) struct Boundary {
+    pub(super) upper: f64,
+    last_bucket: usize,
+}
+
+impl Boundary {
+    /// The values at or below each boundary; that of all values is not among them.
+    pub(super) fn cumulative(boundaries: &[Self], histogram: &Histogram) -> impl Iterator<Item = (f64, u64)> {
+        let mut buckets = histogram.buckets.iter().peekable();
+        let mut below = 0_u64;
+        boundaries.iter().map(move |boundary| {
+            while let Some((_, count)) = buckets.next_if(|(bucket, _)| usize::from(*bucket) <= boundary.last_bucket) {
+                below = below.saturating_add(*count);
+            }
+            (boundary.upper, below)
+        })
+    }
+}
+
+impl<'a> Classic<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
         let grid = |kind| snapshot.grid(kind).ok();
-        Self { snapshot, duration: grid(GridKind::Duration), count: grid(GridKind::Count) }
+        let translated = snapshot.metrics.iter().map(|family| {
+            let name = catalog::prometheus_name(&family.name, &family.unit, family.kind);
+            (name, family, catalog::find(&family.name))
+        });
+        let (built_in, custom): (Vec<_>, Vec<_>) = translated.partition(|(_, _, metric)| metric.is_some());
+        let mut taken = HashSet::new();
+        if snapshot.version.is_some() {
+            taken.insert("target_info".to_owned());
+        }
+        let (mut named, mut hidden) = (Vec::with_capacity(built_in.len() + custom.len()), Vec::new());
+        for (name, family, metric) in built_in.into_iter().chain(custom) {
+            if claim(&mut taken, &name, family.kind) {
+                named.push((name, family, metric));
+            } else {
+                hidden.push((name, family));
+            }
+        }
+        Self { snapshot, duration: grid(GridKind::Duration), count: grid(GridKind::Count), named, hidden }
     }
 
-    fn grid(&self, kind: GridKind) -> Option<&Grid> {
+    /// The selected metrics, those of the catalogue first.
+    pub(super) fn families<'s>(&'s self, selection: &'s Selection) -> impl Iterator<Item = Named<'s>> {
+        let selected = self.named.iter().filter(|(name, family, _)| selection.selects(name, family));
+        selected.map(|(name, family, metric)| {
+            let help = if family.help().is_empty() { "A metric of the service." } else { family.help() };
+            let boundaries = if family.histograms.is_empty() { Vec::new() } else { self.boundaries(family, *metric) };
+            Named { name, family, help, boundaries }
+        })
+    }
+
+    fn hidden(&self) -> &[(String, &'a Family)] {
+        &self.hidden
+    }
+
+    pub(super) fn grid(&self, kind: GridKind) -> Option<&Grid> {
         match kind {
             GridKind::Duration => self.duration.as_deref(),
             GridKind::Count => self.count.as_deref(),
         }
     }
 
-    /// The classic boundaries of a histogram, each with the last bucket of the grid at or below it.
+    /// The classic boundaries of a histogram.
     fn boundaries(&self, family: &Family, metric: Option<&Metric>) -> Vec<Boundary> {
         let kind = family.grid_kind();
         let Some(grid) = self.grid(kind) else { return Vec::new() };
@@ -103,106 +170,127 @@ impl<'a> Grids<'a> {
     }
 }
 
-struct Boundary {
-    upper: f64,
-    last_bucket: usize,
+/// Each metric claims its sample names, so that no name is written twice.
+fn claim(taken: &mut HashSet<String>, name: &str, kind: Kind) -> bool {
+    let suffixes: &[&str] = if kind == Kind::Histogram { &SAMPLE_SUFFIXES } else { &[] };
+    let names: Vec<String> =
+        std::iter::once("").chain(suffixes.iter().copied()).map(|suffix| format!("{name}{suffix}")).collect();
+    let free = !name.is_empty() && !names.iter().any(|name| taken.contains(name));
+    if free {
+        taken.extend(names);
+    }
+    free
 }
 
-/// The text under construction. Each metric claims its sample names, so that no name is written twice.
+/// The text under construction.
 struct Page<'a> {
     out: &'a mut String,
-    taken: HashSet<String>,
-    grids: Grids<'a>,
+    text: Text,
+    classic: &'a Classic<'a>,
 }
 
 impl Page<'_> {
     /// What is known of the process beyond `job` and `instance`, as OpenTelemetry's `target_info`.
     fn target(&mut self, snapshot: &Snapshot) {
         if let Some(version) = &snapshot.version {
-            let labels = labels_text(&Labels::from_pairs([("service.version", version.as_str())]), false);
-            self.taken.insert("target_info".to_owned());
-            self.head("target_info", "gauge", "What is known of the process.");
+            let mut labels = String::new();
+            write_labels(&Labels::from_pairs([("service.version", version.as_str())]), false, &mut labels);
+            let (name, kind) = match self.text {
+                Text::Prometheus => ("target_info", "gauge"),
+                Text::OpenMetrics => ("target", "info"),
+            };
+            self.head(name, kind, "What is known of the process.");
             self.sample("target_info", "", &labels, 1.0);
         }
     }
 
-    fn family(&mut self, name: &str, family: &Family, metric: Option<&Metric>) {
-        if !self.claim(name, family.kind) {
-            // Two metrics of the service whose names differ only in characters that Prometheus does not have.
-            let _ = writeln!(self.out, "# {:?} is not shown: another metric is called {name} here", family.name);
-            return;
-        }
+    fn family(&mut self, named: &Named<'_>) {
+        let Named { name, family, help, boundaries } = named;
+        let is_part = || SAMPLE_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
         let kind = match family.kind {
-            // OpenTelemetry's own names, which promtool takes for parts of a histogram unless they have no type
-            Kind::UpDownCounter | Kind::Gauge if SAMPLE_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) => {
-                "untyped"
-            }
             Kind::Counter => "counter",
-            Kind::UpDownCounter | Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
+            // OpenTelemetry's own names, which promtool takes for parts of a histogram unless they have no type
+            Kind::UpDownCounter | Kind::Gauge if self.text == Text::Prometheus && is_part() => "untyped",
+            Kind::UpDownCounter | Kind::Gauge => "gauge",
         };
-        let help = family.help();
-        self.head(name, kind, if help.is_empty() { "A metric of the service." } else { help });
+        let base = match self.text {
+            Text::OpenMetrics if family.kind == Kind::Counter => name.strip_suffix("_total").unwrap_or(name),
+            _ => name,
+        };
+        self.head(base, kind, help);
+        // Series that differ only in what Prometheus does not have are one series to it: the first is shown.
         let mut seen = HashSet::new();
-        for series in &family.numbers {
-            let labels = labels_text(&series.labels, false);
-            if series.value.is_finite() && seen.insert(labels.clone()) {
+        let mut labels = String::new();
+        for series in family.numbers.iter().filter(|series| series.value.is_finite()) {
+            labels.clear();
+            write_labels(&series.labels, false, &mut labels);
+            if family.numbers.len() == 1 || seen.insert(labels.clone()) {
                 self.sample(name, "", &labels, series.value);
             }
         }
-        let boundaries = self.grids.boundaries(family, metric);
+        let uppers: Vec<String> = boundaries.iter().map(|boundary| self.upper(boundary.upper)).collect();
         for series in &family.histograms {
-            let labels = labels_text(&series.labels, true);
-            if seen.insert(labels.clone()) {
-                self.histogram(name, &labels, series, (family.grid_kind(), &boundaries));
+            labels.clear();
+            write_labels(&series.labels, true, &mut labels);
+            if family.histograms.len() == 1 || seen.insert(labels.clone()) {
+                self.histogram(named, &labels, series, &uppers);
             }
         }
     }
 
-    fn claim(&mut self, name: &str, kind: Kind) -> bool {
-        let suffixes: &[&str] = if kind == Kind::Histogram { &SAMPLE_SUFFIXES } else { &[] };
-        let names: Vec<String> =
-            std::iter::once("").chain(suffixes.iter().copied()).map(|suffix| format!("{name}{suffix}")).collect();
-        let free = !name.is_empty() && !names.iter().any(|name| self.taken.contains(name));
-        if free {
-            self.taken.extend(names);
+    /// A boundary as the value of `le` and what stands behind it.
+    fn upper(&self, upper: f64) -> String {
+        match self.text {
+            Text::Prometheus => format!("le=\"{upper}\"}} "),
+            Text::OpenMetrics => format!("le=\"{upper:?}\"}} "),
         }
-        free
     }
 
-    fn histogram(&mut self, name: &str, labels: &str, series: &HistogramSeries, shape: (GridKind, &[Boundary])) {
-        let (kind, boundaries) = shape;
-        let Some(sum) = self.grids.grid(kind).map(|grid| series.histogram.sum_in_unit(grid)) else { return };
-        let mut buckets = series.histogram.buckets.iter().peekable();
-        let mut below = 0_u64;
+    fn histogram(&mut self, named: &Named<'_>, labels: &str, series: &HistogramSeries, uppers: &[String]) {
+        let name = named.name;
+        let Some(grid) = self.classic.grid(named.family.grid_kind()) else { return };
+        let sum = series.histogram.sum_in_unit(grid);
         let comma = if labels.is_empty() { "" } else { "," };
-        for Boundary { upper, last_bucket } in boundaries {
-            while let Some((_, count)) = buckets.next_if(|(bucket, _)| usize::from(*bucket) <= *last_bucket) {
-                below = below.saturating_add(*count);
+        let mut bucket = |upper: &str, below: u64| {
+            for part in [name, "_bucket{", labels, comma, upper] {
+                self.out.push_str(part);
             }
-            let _ = writeln!(self.out, "{name}_bucket{{{labels}{comma}le=\"{upper}\"}} {below}");
+            let _ = writeln!(self.out, "{below}");
+        };
+        for ((_, below), upper) in Boundary::cumulative(&named.boundaries, &series.histogram).zip(uppers) {
+            bucket(upper, below);
         }
-        let count = series.histogram.count;
-        let _ = writeln!(self.out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
+        bucket("le=\"+Inf\"} ", series.histogram.count);
         self.sample(name, "_sum", labels, sum);
         #[expect(clippy::cast_precision_loss, reason = "a count; exact below 2^53")]
-        self.sample(name, "_count", labels, count as f64);
+        self.sample(name, "_count", labels, series.histogram.count as f64);
     }
 
     fn head(&mut self, name: &str, kind: &str, help: &str) {
-        let help = help.replace('\\', r"\\").replace('\n', r"\n");
+        let mut help = help.replace('\\', r"\\").replace('\n', r"\n");
+        if self.text == Text::OpenMetrics {
+            help = help.replace('"', "\\\"");
+        }
         let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        let unit = name.rsplit('_').next().and_then(|last| UNITS.into_iter().find(|unit| *unit == last));
+        if let Some(unit) = unit.filter(|_| self.text == Text::OpenMetrics && kind != "info") {
+            let _ = writeln!(self.out, "# UNIT {name} {unit}");
+        }
     }
 
     fn sample(&mut self, name: &str, suffix: &str, labels: &str, value: f64) {
-        let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
-        let _ = writeln!(self.out, "{name}{suffix}{open}{labels}{close} {value}");
+        let (open, close) = if labels.is_empty() { ("", " ") } else { ("{", "} ") };
+        for part in [name, suffix, open, labels, close] {
+            self.out.push_str(part);
+        }
+        let _ = writeln!(self.out, "{value}");
     }
 }
 
-/// Labels without the braces. Attributes that become the same label are joined by `;`, as OpenTelemetry asks; empty
-/// values are left out, because to Prometheus an empty label is no label.
-fn labels_text(labels: &Labels, histogram: bool) -> String {
+/// Labels by their Prometheus names. Attributes that become the same label are joined by `;`, as OpenTelemetry asks;
+/// empty values are left out, because to Prometheus an empty label is no label.
+pub(super) fn named_labels(labels: &Labels, histogram: bool) -> Vec<(String, String)> {
     let mut named: Vec<(String, String)> = Vec::with_capacity(labels.len());
     for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
         let label = label_name(name, histogram);
@@ -214,10 +302,17 @@ fn labels_text(labels: &Labels, histogram: bool) -> String {
             None => named.push((label, value.to_owned())),
         }
     }
-    let mut text = String::new();
-    for (at, (name, value)) in named.iter().enumerate() {
-        let comma = if at == 0 { "" } else { "," };
-        let _ = write!(text, "{comma}{name}=\"");
+    named
+}
+
+/// Labels without the braces.
+fn write_labels(labels: &Labels, histogram: bool, text: &mut String) {
+    for (at, (name, value)) in named_labels(labels, histogram).iter().enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        text.push_str(name);
+        text.push_str("=\"");
         for character in value.chars() {
             match character {
                 '\\' => text.push_str(r"\\"),
@@ -228,7 +323,6 @@ fn labels_text(labels: &Labels, histogram: bool) -> String {
         }
         text.push('"');
     }
-    text
 }
 
 /// Names that Prometheus keeps for itself get a prefix: `__…` for every metric, `le` for histograms.
@@ -280,7 +374,7 @@ mod tests {
 
     fn text(snapshot: &Snapshot) -> String {
         let mut out = String::new();
-        render(snapshot, &mut out);
+        render_selected(snapshot, &Selection::default(), Text::Prometheus, &mut out);
         out
     }
 
@@ -336,6 +430,27 @@ process_cpu_utilization_ratio{cpu_mode="user"} 0.5
 process_uptime_seconds 12.5
 "#;
         assert_eq!(text(&page), expected);
+    }
+
+    #[test]
+    fn open_metrics_names_families_without_total_writes_floats_and_ends() {
+        let mut page = snapshot(vec![
+            durations("checkout", labels([("a", "\"")]), &[300 * MILLISECOND]),
+            number("process.cpu.time", Kind::Counter, "s", vec![(Labels::empty(), 3.25)]),
+            number("process.thread.count", Kind::UpDownCounter, "{thread}", vec![(Labels::empty(), 4.0)]),
+        ]);
+        page.version = Some("1".to_owned());
+        let mut out = String::new();
+        render_selected(&page, &Selection::default(), Text::OpenMetrics, &mut out);
+        for expected in [
+            "# TYPE target info\ntarget_info{service_version=\"1\"} 1\n",
+            "# TYPE process_cpu_time_seconds counter\n# UNIT process_cpu_time_seconds seconds\nprocess_cpu_time_seconds_total 3.25\n",
+            "# TYPE process_thread_count gauge\nprocess_thread_count 4\n",
+            "checkout_seconds_bucket{a=\"\\\"\",le=\"1.0\"} 1\n",
+        ] {
+            assert!(out.contains(expected), "{expected}\n{out}");
+        }
+        assert!(out.ends_with("\n# EOF\n") && !out.contains("# TYPE process_cpu_time_seconds_total"));
     }
 
     #[test]
@@ -422,7 +537,7 @@ process_uptime_seconds 12.5
         ]);
         let types = |query: &str| {
             let mut out = String::new();
-            render_selected(&page, &Selection::from_query(query), &mut out);
+            render_selected(&page, &Selection::from_query(query), Text::Prometheus, &mut out);
             out.matches("# TYPE").count()
         };
         assert_eq!(types(""), 2);

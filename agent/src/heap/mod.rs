@@ -3,10 +3,14 @@
 mod collector;
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
+#[cfg(feature = "jemalloc")]
+mod purge;
 mod report;
 mod slope;
 mod trend;
 
 pub(crate) use collector::HeapCollector;
+#[cfg(feature = "jemalloc")]
+pub(crate) use purge::{purge, purgeable};
 pub use report::HeapReport;
 pub use trend::{LeakDetector, LeakVerdict, MemorySample};

@@ -23,7 +23,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use http::{Extensions, Method, Request, Response, StatusCode, header};
+use http::{Extensions, HeaderName, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Buf;
 use pin_project_lite::pin_project;
@@ -35,6 +35,9 @@ use super::unwinding::{EndedByPanic, Unwinding};
 use crate::registry::AppendMap;
 use crate::{Agent, RequestGuard, Route};
 
+/// Where a request says which trace it belongs to, and an answer which request it answers.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Route templates that one layer remembers per method. Further ones work all the same, looked up in the registry.
 const ROUTES_REMEMBERED_MAX: usize = 4_096;
 
@@ -190,7 +193,10 @@ where
     fn call(&mut self, request: Request<Sent>) -> Self::Future {
         let fixed = self.layer.fixed.as_ref().map(RouteTemplate::as_str);
         let carried = || ROUTE_SOURCES.iter().find_map(|source| source(request.extensions()));
-        let guard = self.layer.routes.start(request.method(), fixed.or_else(carried));
+        let mut guard = self.layer.routes.start(request.method(), fixed.or_else(carried));
+        if let Some(trace) = request.headers().get(TRACEPARENT) {
+            guard.traceparent(trace.as_bytes());
+        }
         let mut open = OpenRequest::new(guard, request.method());
         let inner = open.watch(|| self.inner.call(request));
         HttpFuture { inner, open }
@@ -217,13 +223,23 @@ impl OpenRequest {
 
     /// Runs a call into the service; if it panics, so did the request.
     pub(super) fn watch<T>(&mut self, call: impl FnOnce() -> T) -> T {
-        Unwinding::watch(&mut self.guard, call)
+        let spent = self.guard.as_ref().map(RequestGuard::spent).unwrap_or_default();
+        let (done, spent) = spent.during(|| Unwinding::watch(&mut self.guard, call));
+        if let Some(guard) = &mut self.guard {
+            guard.set_spent(spent);
+        }
+        done
     }
 
     /// The head is there: the guard moves into the body, or ends here when there will be none.
     pub(super) fn answered<B: Body>(&mut self, response: Response<B>) -> Response<ObservedBody<B>> {
         let (head, body) = response.into_parts();
         let status = head.status;
+        if let Some(guard) = self.guard.as_mut().filter(|guard| guard.is_slow())
+            && let Some(id) = head.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok())
+        {
+            guard.request_id(id);
+        }
         let mut open = self.guard.take().map(|guard| OpenBody { guard, status, left: declared_length(&head.headers) });
         if !self.answer_has_body || has_no_body(status) || body.is_end_stream() {
             end(&mut open);

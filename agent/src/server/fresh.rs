@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 
 use super::Source;
 use super::answer::Body;
-use crate::exporters::prometheus;
+use crate::exporters::prometheus::{self, Selection, Text};
+use crate::exporters::{Format, protobuf};
 
 /// How old an answer may be.
 const AGE_MAX: Duration = Duration::from_millis(250);
@@ -24,7 +25,7 @@ pub(super) struct Fresh {
 pub(super) struct Rendered {
     pub(super) snapshot: Arc<Snapshot>,
     json: OnceLock<Body>,
-    prometheus: OnceLock<Body>,
+    metrics: [OnceLock<Body>; Format::ALL.len()],
 }
 
 impl Fresh {
@@ -45,7 +46,7 @@ impl Fresh {
                 let rendered = Arc::new(Rendered {
                     snapshot: self.source.snapshot(),
                     json: OnceLock::new(),
-                    prometheus: OnceLock::new(),
+                    metrics: Default::default(),
                 });
                 *newest = Some((now, Arc::clone(&rendered)));
                 rendered
@@ -60,13 +61,27 @@ impl Rendered {
         self.json.get_or_init(|| Body::new(serde_json::to_vec(&*self.snapshot).unwrap_or_default()))
     }
 
-    /// The document of `/metrics`.
-    pub(super) fn prometheus(&self) -> &Body {
-        self.prometheus.get_or_init(|| {
-            let mut text = String::with_capacity(64 << 10);
-            prometheus::render(&self.snapshot, &mut text);
-            Body::new(text)
-        })
+    /// The whole document of `/metrics`.
+    pub(super) fn metrics(&self, format: Format) -> &Body {
+        self.metrics[format as usize].get_or_init(|| self.selected_metrics(format, &Selection::default()))
+    }
+
+    /// The selected metrics of `/metrics`.
+    pub(super) fn selected_metrics(&self, format: Format, selection: &Selection) -> Body {
+        let text = |text| {
+            let mut page = String::with_capacity(64 << 10);
+            prometheus::render_selected(&self.snapshot, selection, text, &mut page);
+            Body::new(page)
+        };
+        match format {
+            Format::Text => text(Text::Prometheus),
+            Format::OpenMetrics => text(Text::OpenMetrics),
+            Format::Protobuf => {
+                let mut bytes = Vec::with_capacity(64 << 10);
+                protobuf::render_selected(&self.snapshot, selection, &mut bytes);
+                Body::new(bytes)
+            }
+        }
     }
 }
 

@@ -30,8 +30,9 @@ use std::sync::Arc;
 
 use heartline_shared::Snapshot;
 
+use crate::actions::Actions;
 use crate::recorder::FlightRecorder;
-use crate::signals::{Failures, Overall};
+use crate::signals::{Failures, Overall, SlowLog};
 
 pub(crate) use access::Policy;
 pub(crate) use listener::{BoundAddress, Deadlines, Endpoint, Options};
@@ -53,6 +54,16 @@ pub(crate) trait Source: Send + Sync {
 
     /// The newest jobs that failed; `None` when they are not kept.
     fn failures(&self) -> Option<&Failures> {
+        None
+    }
+
+    /// The slowest requests and queries; `None` when they are not kept.
+    fn slow(&self) -> Option<&SlowLog> {
+        None
+    }
+
+    /// What a person on call may make the service do; `None` when nothing.
+    fn actions(&self) -> Option<&Actions> {
         None
     }
 

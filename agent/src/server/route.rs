@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use hyper::body::Bytes;
 use serde_json::Value;
 
+use super::access::Caller;
 use super::answer::{Asked, Body, JSON};
 use super::fresh::{Fresh, Rendered};
 use super::parameters::{Parameter, Query};
@@ -76,7 +77,6 @@ pub(crate) type Reply = Result<Answer, Problem>;
 pub(super) type Pending = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 /// What makes the answer. A panic in it is answered with 500 and stops nothing.
-#[expect(dead_code, reason = "declared ahead of the first route that uses it")]
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Handler {
     /// At once, in less than a millisecond or so: nothing else is served meanwhile.
@@ -91,7 +91,6 @@ pub(super) struct State {
 }
 
 /// A request that was let through, with everything about it that was declared.
-#[expect(dead_code, reason = "declared ahead of the first route that uses it")]
 pub(super) struct Call {
     pub(super) state: Arc<State>,
     pub(super) head: Parts,
@@ -100,6 +99,8 @@ pub(super) struct Call {
     pub(super) segment: String,
     /// The body of a POST; empty otherwise.
     pub(super) body: Bytes,
+    /// Who asked.
+    pub(super) caller: Caller,
     /// When it arrived, on the boot-time clock.
     pub(super) now: Duration,
     /// Whether the caller may also read what needs the read token.

@@ -95,7 +95,7 @@ impl Router {
             }
         };
         let outcome = match self.access.admit(credential, caller, &head.headers, now) {
-            Ok(()) => self.call((route, segment), head, body, now).await,
+            Ok(()) => self.call((route, segment), head, body, (caller, now)).await,
             Err(refusal) => Err(self.refuse(refusal, caller, now).await),
         };
         if credential == Credential::Admin {
@@ -113,7 +113,13 @@ impl Router {
         refusal.problem
     }
 
-    async fn call<B>(&self, (route, segment): (&'static Route, &str), head: Parts, body: B, now: Duration) -> Reply
+    async fn call<B>(
+        &self,
+        (route, segment): (&'static Route, &str),
+        head: Parts,
+        body: B,
+        (caller, now): (Caller, Duration),
+    ) -> Reply
     where
         B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -123,7 +129,7 @@ impl Router {
         let body = if route.verb == Verb::Post { read_body(&head.headers, body).await? } else { Bytes::new() };
         let may_read = self.access.may_read(&head.headers);
         let state = Arc::clone(&self.state);
-        let call = Call { state, head, query, segment: segment.to_owned(), body, now, may_read };
+        let call = Call { state, head, query, segment: segment.to_owned(), body, caller, now, may_read };
         let made = match route.handler {
             Handler::Now(handler) => catch_unwind(AssertUnwindSafe(|| handler(&call))),
             Handler::Later(handler) => AssertUnwindSafe(async { handler(call).await }).catch_unwind().await,

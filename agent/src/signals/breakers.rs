@@ -8,6 +8,7 @@ use heartline_shared::Labels;
 
 use crate::instruments::{Counter, Histogram};
 use crate::registry::{Registry, Room};
+use crate::signals::spent::{Spending, spend};
 use crate::snapshot::Families;
 
 /// Where a breaker stands.
@@ -94,6 +95,7 @@ impl Breaker {
 }
 
 fn record((calls, took): &(Counter, Histogram), duration: Duration) {
+    spend(Spending::Outbound, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     calls.increment();
     took.record(duration);
 }

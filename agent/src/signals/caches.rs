@@ -8,6 +8,7 @@ use crate::clock::Stamp;
 use crate::instruments::{Counter, Histogram};
 use crate::registry::{Registry, Room};
 use crate::signals::resolved::Resolved;
+use crate::signals::spent::{Spending, spend};
 use crate::snapshot::Families;
 
 /// Why an entry left a cache.
@@ -136,6 +137,7 @@ impl Cache {
         let result = work.await;
         let series = &*self.0;
         let nanos = start.elapsed_nanos();
+        spend(Spending::Cache, nanos);
         series.timed.with(&operation, || series.resolve(operation), |histogram| histogram.record_units(nanos));
         result
     }

@@ -13,6 +13,8 @@ mod queries;
 mod queues;
 mod requests;
 mod resolved;
+mod slow;
+mod spent;
 
 pub use breakers::{Breaker, BreakerState};
 pub use caches::{Cache, CacheOperation, CacheStatus, Eviction};
@@ -27,3 +29,6 @@ pub use queries::{Query, QueryError, QueryGuard};
 pub use queues::{JobGuard, Queue, QueueStatus};
 pub(crate) use requests::DURATION as REQUEST_DURATION;
 pub use requests::{RequestGuard, Route};
+pub(crate) use slow::{SLOW_WINDOW, SlowEntry, SlowList, SlowLog, Thresholds};
+pub(crate) use spent::Spending;
+pub use spent::Spent;

@@ -8,6 +8,7 @@ use heartline_shared::Labels;
 use crate::clock::Stamp;
 use crate::instruments::{Counter, Histogram, InFlight, InFlightGuard};
 use crate::registry::{Registry, Room};
+use crate::signals::spent::{Spending, spend};
 use crate::snapshot::Families;
 
 const NAME: &str = "db.client.connection.pool.name";
@@ -70,6 +71,7 @@ impl Pool {
 
     /// Records a wait that was timed elsewhere.
     pub fn waited(&self, wait: Duration) {
+        spend(Spending::Pool, u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
         self.0.wait.record(wait);
     }
 
@@ -110,6 +112,8 @@ impl WaitGuard {
 
 impl Drop for WaitGuard {
     fn drop(&mut self) {
-        self.pool.0.wait.record_units(self.start.elapsed_nanos());
+        let nanos = self.start.elapsed_nanos();
+        spend(Spending::Pool, nanos);
+        self.pool.0.wait.record_units(nanos);
     }
 }

@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use heartline_shared::Labels;
 
-use crate::clock::Stamp;
+use crate::clock::{Stamp, Tick};
 use crate::instruments::{Counter, Histogram};
 use crate::registry::{Registry, Room};
+use crate::signals::ShortText;
 use crate::signals::resolved::Resolved;
+use crate::signals::slow::{SlowEntry, SlowLog};
+use crate::signals::spent::{Spending, spend};
 
 const DURATION: &str = "db.client.operation.duration";
 
 /// What counts as a slow query, and whether the rows of each are recorded.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct QueryOptions {
-    pub(crate) slow: Duration,
+    pub(crate) slow: Arc<SlowLog>,
     pub(crate) returned_rows: bool,
 }
 
@@ -44,6 +47,7 @@ struct Series {
     succeeded: Histogram,
     failed: Resolved<String, Histogram>,
     slow: Counter,
+    slow_log: Arc<SlowLog>,
     slow_nanos: u64,
     rows: Option<Histogram>,
 }
@@ -80,7 +84,8 @@ impl Query {
         Self(Arc::new(Series {
             succeeded: registry.histogram(DURATION, labels.clone(), Room::Reserved),
             slow: registry.counter("heartline.db.slow_operations", labels.clone(), Room::Reserved),
-            slow_nanos: u64::try_from(options.slow.as_nanos()).unwrap_or(u64::MAX),
+            slow_nanos: u64::try_from(options.slow.thresholds.query.as_nanos()).unwrap_or(u64::MAX),
+            slow_log: options.slow,
             rows: options.returned_rows.then(rows),
             failed: Resolved::new(),
             registry: Arc::clone(registry),
@@ -118,8 +123,9 @@ impl Query {
 
     fn record_nanos(&self, nanos: u64, error_type: Option<&str>) {
         let series = &*self.0;
+        spend(Spending::Queries, nanos);
         if nanos > series.slow_nanos {
-            series.slow.increment();
+            series.keep_slow(nanos, error_type);
         }
         match error_type {
             None => series.succeeded.record_units(nanos),
@@ -135,6 +141,14 @@ impl Query {
 }
 
 impl Series {
+    #[cold]
+    fn keep_slow(&self, nanos: u64, error_type: Option<&str>) {
+        self.slow.increment();
+        let mut entry = SlowEntry::new(self.labels.clone(), nanos, Tick::now());
+        entry.error_type = error_type.map(ShortText::new);
+        self.slow_log.queries.add(entry);
+    }
+
     fn resolve(&self, error_type: &str) -> Histogram {
         self.registry.histogram(DURATION, self.labels.clone().with("error.type", error_type), Room::Shared)
     }

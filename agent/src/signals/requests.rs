@@ -4,16 +4,22 @@ use std::sync::Arc;
 
 use heartline_shared::Labels;
 
-use crate::clock::Stamp;
+use crate::clock::{Stamp, Tick};
 use crate::instruments::{Histogram, InFlight, InFlightGuard};
 use crate::registry::{Registry, Room};
+use crate::signals::ShortText;
 use crate::signals::resolved::Resolved;
+use crate::signals::slow::{SlowEntry, SlowLog};
+use crate::signals::spent::Spent;
 
 pub(crate) const DURATION: &str = "http.server.request.duration";
 const ACTIVE: &str = "http.server.active_requests";
 /// Methods that are labels; any other becomes `_OTHER`, as OpenTelemetry asks.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 const OTHER: &str = "_OTHER";
+/// Hexadecimal digits of a trace id; in a `traceparent` they stand behind the version and a dash.
+const TRACE_DIGITS: usize = 32;
+const TRACE_START: usize = 3;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +49,8 @@ struct Series {
     labels: Labels,
     in_flight: InFlight,
     by_outcome: Resolved<Outcome, Histogram>,
+    slow: Arc<SlowLog>,
+    slow_nanos: u64,
 }
 
 /// A request being served. Finish it with its status; dropped unfinished it counts as cancelled, and as panicked when
@@ -53,6 +61,9 @@ pub struct RequestGuard {
     route: Route,
     start: Stamp,
     finished: bool,
+    spent: Spent,
+    trace: Option<[u8; TRACE_DIGITS]>,
+    request_id: Option<Box<ShortText>>,
     _in_flight: InFlightGuard,
 }
 
@@ -63,20 +74,35 @@ fn method_label(method: &str) -> &'static str {
 
 impl Route {
     /// Requests of `method` to `route`; without a route, those that no route matched.
-    pub(crate) fn new(registry: &Arc<Registry>, method: &str, route: Option<&str>) -> Self {
+    pub(crate) fn new(registry: &Arc<Registry>, slow: &Arc<SlowLog>, method: &str, route: Option<&str>) -> Self {
         let labels = Labels::from_pairs([("http.request.method", method_label(method)), ("url.scheme", "http")]);
         let in_flight = registry.in_flight(ACTIVE, labels.clone(), Room::Reserved);
         let labels = match route {
             Some(route) => labels.with("http.route", route),
             None => labels,
         };
-        Self(Arc::new(Series { registry: Arc::clone(registry), labels, in_flight, by_outcome: Resolved::new() }))
+        Self(Arc::new(Series {
+            registry: Arc::clone(registry),
+            labels,
+            in_flight,
+            by_outcome: Resolved::new(),
+            slow: Arc::clone(slow),
+            slow_nanos: u64::try_from(slow.thresholds.request.as_nanos()).unwrap_or(u64::MAX),
+        }))
     }
 
     /// A request begins. Cost: one clock read and two relaxed `fetch_add`.
     pub fn start(&self) -> RequestGuard {
         let in_flight = self.0.in_flight.enter();
-        RequestGuard { route: self.clone(), start: Stamp::now(), finished: false, _in_flight: in_flight }
+        RequestGuard {
+            route: self.clone(),
+            start: Stamp::now(),
+            finished: false,
+            spent: Spent::default(),
+            trace: None,
+            request_id: None,
+            _in_flight: in_flight,
+        }
     }
 
     fn record(&self, outcome: Outcome, nanos: u64) {
@@ -112,6 +138,61 @@ impl Series {
 }
 
 impl RequestGuard {
+    /// The W3C trace that the request belongs to: the value of its header `traceparent`. Kept with the request when it is
+    /// slow. What is no such value is ignored.
+    pub fn traceparent(&mut self, value: &[u8]) {
+        self.trace = value.get(TRACE_START..).and_then(|rest| rest.first_chunk()).copied();
+    }
+
+    /// What the service calls the request: kept with it when it is slow by the time this is called, so call it late.
+    pub fn request_id(&mut self, id: &str) {
+        if self.is_slow() {
+            self.request_id = Some(Box::new(ShortText::new(id)));
+        }
+    }
+
+    /// Whether the request has taken as long as slow ones do. Cost: one clock read.
+    pub fn is_slow(&self) -> bool {
+        self.start.elapsed_nanos() >= self.route.0.slow_nanos
+    }
+
+    /// Runs a part of the request's work: queries, waits for pools, cache look-ups and breakers' calls in it are added to
+    /// what the request spent. For a future, that is each of its polls.
+    pub fn spending<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let (done, spent) = self.spent.during(work);
+        self.spent = spent;
+        done
+    }
+
+    /// What was spent so far, for those who cannot lend the guard while they work: see [`Spent::during`].
+    pub fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// Puts back what [`spent`](Self::spent) gave, with what was spent since.
+    pub fn set_spent(&mut self, spent: Spent) {
+        self.spent = spent;
+    }
+
+    #[cold]
+    fn keep_slow(&self, outcome: Outcome, nanos: u64) {
+        let series = &*self.route.0;
+        let mut entry = SlowEntry::new(series.labels.clone(), nanos, Tick::now());
+        let (status, error_type) = match outcome {
+            Outcome::Status(status) => (Some(status), None),
+            Outcome::Failed(status, error_type) => (status, Some(error_type)),
+            Outcome::Cancelled => (None, Some("cancelled")),
+            Outcome::Panicked => (None, Some("panic")),
+        };
+        entry.status = status;
+        entry.error_type = error_type.map(ShortText::new);
+        let digits = self.trace.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        entry.trace_id = digits.and_then(|digits| std::str::from_utf8(&digits).map(ShortText::new).ok());
+        entry.request_id = self.request_id.as_deref().copied();
+        entry.spent = Some(self.spent);
+        series.slow.requests.add(entry);
+    }
+
     /// The request was answered with `status`.
     pub fn finish(mut self, status: u16) {
         self.end(Outcome::Status(status));
@@ -129,7 +210,11 @@ impl RequestGuard {
 
     fn end(&mut self, outcome: Outcome) {
         self.finished = true;
-        self.route.record(outcome, self.start.elapsed_nanos());
+        let nanos = self.start.elapsed_nanos();
+        self.route.record(outcome, nanos);
+        if nanos >= self.route.0.slow_nanos {
+            self.keep_slow(outcome, nanos);
+        }
     }
 }
 

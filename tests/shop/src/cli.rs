@@ -26,6 +26,9 @@ struct Arguments {
     /// Folder of the databases and the load report; without it a temporary one, removed at the end.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Folder of the log files, one a day for a week; without it `log` in the data folder, if one is named.
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
     /// Load on the shop itself: basic 100/s, spike 500/s, stress up to 1,000/s, endurance 200/s for
     /// half an hour.
     #[arg(long, value_enum, default_value = "none")]
@@ -55,6 +58,7 @@ pub(crate) struct Settings {
     pub(crate) listen: String,
     pub(crate) agent: String,
     pub(crate) data: Option<PathBuf>,
+    pub(crate) log_dir: Option<PathBuf>,
     pub(crate) load: Profile,
     pub(crate) seconds: Option<u64>,
     pub(crate) faults: Vec<FaultSetting>,
@@ -66,6 +70,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Where log files go; nowhere when neither a folder for them nor one for the data was named.
+    pub(crate) fn log_folder(&self) -> Option<PathBuf> {
+        self.log_dir.clone().or_else(|| self.data.as_ref().map(|data| data.join("log")))
+    }
+
     /// Reads the command line and the environment. Prints help or a usage error and exits when
     /// the command line asks for it or cannot be understood.
     pub(crate) fn read(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::Result<Self> {
@@ -79,6 +88,7 @@ impl Settings {
             listen: arguments.listen,
             agent: arguments.agent,
             data: arguments.data,
+            log_dir: arguments.log_dir,
             load: arguments.load,
             seconds: arguments.seconds,
             faults: arguments.faults,

@@ -3,9 +3,10 @@
 //!
 //! `cli` reads what it is told; `service` wires it and ends it. `api` is the shop over HTTP;
 //! `store` its two databases; `cache` the tiers in front of them; `jobs` the background work;
-//! `payment` the provider behind a circuit breaker; `faults` the switches that make it ill;
-//! `load` the shoppers; `truth` its own books, apart from the agent's.
+//! `actions` what a person on call may make it do; `payment` the provider behind a circuit breaker; `faults` the switches that make it ill;
+//! `load` the shoppers; `log` where the log goes; `truth` its own books, apart from the agent's.
 
+mod actions;
 mod api;
 mod cache;
 mod cli;
@@ -13,6 +14,7 @@ mod clock;
 mod faults;
 mod jobs;
 mod load;
+mod log;
 mod payment;
 mod service;
 mod store;
@@ -34,25 +36,26 @@ pub const END_WITH_STDIN: &str = "HEARTLINE_SHOP_END_WITH_STDIN";
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter().peekable();
     let program = arguments.next().unwrap_or_else(|| "heartline-shop".into());
-    log_to_stderr();
     if arguments.next_if(|first| first == LOAD_GENERATOR).is_some() {
+        log::to_stderr();
         return load::run(std::iter::once(program).chain(arguments));
     }
-    match cli::Settings::read(std::iter::once(program).chain(arguments)).and_then(service::run) {
+    let settings = cli::Settings::read(std::iter::once(program).chain(arguments));
+    let files = settings.as_ref().ok().and_then(cli::Settings::log_folder);
+    let (_written_until_dropped, served) = match log::start(files.as_deref()) {
+        Ok(files) => (files, settings.and_then(service::run)),
+        Err(error) => {
+            log::to_stderr();
+            (None, Err(error))
+        }
+    };
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// Warnings and errors, or what RUST_LOG says.
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,heartline_shop=info,sqlx=error"));
-    // A second service in one process keeps the first one's log.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 /// The README's code, compiled by rustdoc as a stranger would paste it. It stands here because this package has all that

@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::actions;
 use crate::api::{self, Shop, Throttle};
 use crate::cache::{self, Caches};
 use crate::cli::Settings;
@@ -146,6 +147,7 @@ impl Running {
             orders_placed: orders_placed(&agent),
         });
         register_checks(&agent, &shop);
+        actions::register(&agent, &shop);
         let parts = WorkshopParts {
             jobs: jobs.clone(),
             database: database.clone(),

@@ -1,10 +1,12 @@
 //! The routes that dashboards, probes and scrapers poll: snapshot, health in short, metrics, catalogue, facts about the
 //! build, and the contract itself.
 
-use http::StatusCode;
+use http::header::{ACCEPT, VARY};
+use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use crate::exporters::prometheus::{self, Selection};
+use crate::exporters::Format;
+use crate::exporters::prometheus::Selection;
 use crate::server::answer::{Body, JSON, TEXT};
 use crate::server::contract;
 use crate::server::documents::{self, HEALTH_JSON, Probe};
@@ -72,12 +74,11 @@ pub(super) const ROUTES: &[Route] = &[
             form: Form::Texts,
             about: "Only metrics of these names; all without it.",
         }],
-        documents: &[Document {
-            status: 200,
-            content_type: prometheus::CONTENT_TYPE,
-            about: "Prometheus' text format.",
-            schema: text,
-        }],
+        documents: &[
+            metrics_document(Format::Text, "Prometheus' text format."),
+            metrics_document(Format::OpenMetrics, "OpenMetrics, where the scraper asks for it."),
+            metrics_document(Format::Protobuf, "With native histograms, where the scraper asks for it."),
+        ],
         ..get("/metrics", Credential::Read, "All metrics, for scrapers.", |call| Ok(metrics(call)))
     },
     Route {
@@ -142,15 +143,22 @@ fn probed(call: &Call, probe: Probe) -> Answer {
     call.asked().document(status, TEXT, &Body::new(text))
 }
 
+const fn metrics_document(format: Format, about: &'static str) -> Document {
+    Document { status: 200, content_type: format.content_type(), about, schema: text }
+}
+
 fn metrics(call: &Call) -> Answer {
     let rendered = call.rendered();
+    let accept = call.head.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
     let selection = Selection::from_query(call.head.uri.query().unwrap_or_default());
-    if selection.is_everything() {
-        return call.asked().document(StatusCode::OK, prometheus::CONTENT_TYPE, rendered.prometheus());
-    }
-    let mut text = String::new();
-    prometheus::render_selected(&rendered.snapshot, &selection, &mut text);
-    call.asked().document(StatusCode::OK, prometheus::CONTENT_TYPE, &Body::new(text))
+    let mut answer = if selection.is_everything() {
+        call.asked().document(StatusCode::OK, format.content_type(), rendered.metrics(format))
+    } else {
+        call.asked().document(StatusCode::OK, format.content_type(), &rendered.selected_metrics(format, &selection))
+    };
+    answer.headers_mut().append(VARY, HeaderValue::from_static("accept"));
+    answer
 }
 
 fn text() -> Value {

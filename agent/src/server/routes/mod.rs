@@ -1,10 +1,14 @@
 //! The table of routes: every path that the endpoint answers, by the file that answers it.
 
+mod actions;
 mod basics;
+mod health;
 mod reserved;
+mod slow;
 mod views;
 
 use super::route::Route;
 
 /// All routes.
-pub(super) const TABLE: &[&[Route]] = &[basics::ROUTES, reserved::ROUTES, views::ROUTES];
+pub(super) const TABLE: &[&[Route]] =
+    &[actions::ROUTES, basics::ROUTES, health::ROUTES, reserved::ROUTES, slow::ROUTES, views::ROUTES];

@@ -93,6 +93,14 @@ impl MemoryTier {
         self.withdraw(|key, _| pattern.matches(key)).await
     }
 
+    /// Withdraws the keys that fit, or with `count_only` leaves them. Returns how many they are.
+    pub(super) async fn withdraw_or_count(&self, pattern: &Wildcard, count_only: bool) -> u64 {
+        if count_only {
+            return self.0.cache().iter().filter(|(key, _)| pattern.matches(key)).count() as u64;
+        }
+        self.withdraw_pattern(pattern).await
+    }
+
     async fn withdraw(&self, affected: impl Fn(&str, &Entry) -> bool) -> u64 {
         let entries = self.0.cache().iter();
         let keys: Vec<_> = entries.filter(|(key, entry)| affected(key, entry)).map(|(key, _)| key).collect();

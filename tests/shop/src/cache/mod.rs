@@ -9,7 +9,7 @@ mod warm;
 
 pub(crate) use entry::{Entry, Wildcard};
 pub(crate) use tiered::{CacheError, Caches};
-pub(crate) use warm::warm;
+pub(crate) use warm::{warm, warm_one, warm_these};
 
 /// The caches of the shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

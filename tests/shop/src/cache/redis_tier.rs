@@ -86,23 +86,30 @@ impl RedisTier {
     }
 
     pub(super) async fn withdraw_pattern(&self, pattern: &Wildcard) -> Result<u64, Away> {
-        let mut connection = self.connection.clone();
-        let found = full(&pattern.for_redis());
-        let keys: Vec<String> = self
-            .ask(async {
-                let mut keys = Vec::new();
-                let mut scan = connection.scan_match::<_, String>(found).await?;
-                while let Some(key) = scan.next().await {
-                    keys.push(key?);
-                }
-                Ok(keys)
-            })
-            .await?;
+        let keys = self.keys(pattern).await?;
         if keys.is_empty() {
             return Ok(0);
         }
         let mut connection = self.connection.clone();
         self.ask(async { connection.del(&keys).await.map(|removed| removed as u64) }).await
+    }
+
+    pub(super) async fn count_pattern(&self, pattern: &Wildcard) -> Result<u64, Away> {
+        self.keys(pattern).await.map(|keys| keys.len() as u64)
+    }
+
+    async fn keys(&self, pattern: &Wildcard) -> Result<Vec<String>, Away> {
+        let mut connection = self.connection.clone();
+        let found = full(&pattern.for_redis());
+        self.ask(async {
+            let mut keys = Vec::new();
+            let mut scan = connection.scan_match::<_, String>(found).await?;
+            while let Some(key) = scan.next().await {
+                keys.push(key?);
+            }
+            Ok(keys)
+        })
+        .await
     }
 
     /// A sign of life, asked even while Redis counts as away.

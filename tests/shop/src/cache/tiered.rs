@@ -133,6 +133,33 @@ impl Caches {
         removed
     }
 
+    /// Withdraws, or only counts, the keys of one cache that fit the pattern, in one tier or in both. Returns how many
+    /// entries that is.
+    pub(crate) async fn withdraw_from(
+        &self,
+        (name, tier): (CacheName, Option<Tier>),
+        pattern: &Wildcard,
+        count_only: bool,
+    ) -> u64 {
+        let Some(cache) = self.all().into_iter().find(|cache| cache.0.name == name) else { return 0 };
+        let mut found = 0;
+        if tier != Some(Tier::L2) {
+            found += cache.0.first.withdraw_or_count(pattern, count_only).await;
+        }
+        if tier != Some(Tier::L1) {
+            found += match &cache.0.second {
+                SecondTier::Memory(memory) => memory.withdraw_or_count(pattern, count_only).await,
+                SecondTier::Redis(redis, _) if count_only => {
+                    redis.count_pattern(pattern).await.unwrap_or_else(|away| forgotten(&away))
+                }
+                SecondTier::Redis(redis, _) => {
+                    redis.withdraw_pattern(pattern).await.unwrap_or_else(|away| forgotten(&away))
+                }
+            };
+        }
+        found
+    }
+
     /// Withdraws every key that fits the pattern, from all tiers. Returns how many entries went.
     pub(crate) async fn withdraw_pattern(&self, pattern: &Wildcard) -> u64 {
         let mut removed = 0;

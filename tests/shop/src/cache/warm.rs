@@ -1,6 +1,6 @@
 //! Fills the caches before the first request: the catalogue into L2, the front pages into L1.
 
-use super::Caches;
+use super::{CacheName, Caches};
 use crate::api::catalogue::{self, ListingKey, PAGE_LIMIT_DEFAULT};
 use crate::api::vendors;
 use crate::clock;
@@ -15,26 +15,58 @@ const PAGES: usize = 3;
 
 /// Reads what shoppers will ask for first. An error leaves the caches colder, nothing else.
 pub(crate) async fn warm(database: &Database, caches: &Caches) -> Result<(), StoreError> {
-    warm_products(database, caches).await?;
-    for category in std::iter::once(None).chain(CATEGORIES.into_iter().map(Some)) {
-        for sort in [ProductSort::Id, ProductSort::Price] {
-            warm_listing(database, caches, category, sort).await?;
-        }
-    }
-    for word in SEARCH_WORDS {
-        let hits = database.search(word, catalogue::SEARCH_LIMIT).await?;
-        caches.search.put(word, &[], &hits, true).await;
-    }
-    let mut vendor = 1;
-    while let Some(analytics) = vendors::load_figures(database, vendor, vendors::DAYS_DEFAULT, clock::now_ms()).await? {
-        caches.analytics.put(&vendors::cache_key(vendor, vendors::DAYS_DEFAULT), &[], &analytics, true).await;
-        vendor += 1;
+    for name in CacheName::ALL {
+        warm_one(database, caches, name).await?;
     }
     Ok(())
 }
 
-async fn warm_products(database: &Database, caches: &Caches) -> Result<(), StoreError> {
-    let mut after = 0;
+/// The same for one cache. Returns how many entries were filled.
+pub(crate) async fn warm_one(database: &Database, caches: &Caches, name: CacheName) -> Result<u64, StoreError> {
+    let mut filled = 0;
+    match name {
+        CacheName::Products => filled = warm_products(database, caches).await?,
+        CacheName::Listings => {
+            for category in std::iter::once(None).chain(CATEGORIES.into_iter().map(Some)) {
+                for sort in [ProductSort::Id, ProductSort::Price] {
+                    filled += warm_listing(database, caches, category, sort).await?;
+                }
+            }
+        }
+        CacheName::Search => {
+            for word in SEARCH_WORDS {
+                let hits = database.search(word, catalogue::SEARCH_LIMIT).await?;
+                caches.search.put(word, &[], &hits, true).await;
+                filled += 1;
+            }
+        }
+        CacheName::Analytics => {
+            let mut vendor = 1;
+            let now_ms = clock::now_ms();
+            while let Some(figures) = vendors::load_figures(database, vendor, vendors::DAYS_DEFAULT, now_ms).await? {
+                caches.analytics.put(&vendors::cache_key(vendor, vendors::DAYS_DEFAULT), &[], &figures, true).await;
+                vendor += 1;
+                filled += 1;
+            }
+        }
+    }
+    Ok(filled)
+}
+
+/// Fills in these products. Returns how many of them there are.
+pub(crate) async fn warm_these(database: &Database, caches: &Caches, ids: &[i64]) -> Result<u64, StoreError> {
+    let mut filled = 0;
+    for &id in ids {
+        if let Some(product) = database.product(id).await? {
+            caches.products.put(&id.to_string(), &[catalogue::product_tag(id)], &product, true).await;
+            filled += 1;
+        }
+    }
+    Ok(filled)
+}
+
+async fn warm_products(database: &Database, caches: &Caches) -> Result<u64, StoreError> {
+    let (mut after, mut filled) = (0, 0);
     loop {
         let query = ProductQuery {
             category: None,
@@ -43,8 +75,9 @@ async fn warm_products(database: &Database, caches: &Caches) -> Result<(), Store
             limit: CHUNK,
         };
         let products = database.products(&query).await?;
-        let Some(last) = products.last() else { return Ok(()) };
+        let Some(last) = products.last() else { return Ok(filled) };
         after = last.id;
+        filled += products.len() as u64;
         for product in &products {
             let tags = [catalogue::product_tag(product.id)];
             caches.products.put(&product.id.to_string(), &tags, product, product.id <= FRONT).await;
@@ -57,15 +90,17 @@ async fn warm_listing(
     caches: &Caches,
     category: Option<&str>,
     sort: ProductSort,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
+    let mut filled = 0;
     let mut key = ListingKey::first(category, sort, PAGE_LIMIT_DEFAULT);
     for _ in 0..PAGES {
         let page = catalogue::load_page(database, &key).await?;
         caches.listings.put(&key.text(), &catalogue::page_tags(&page), &page, true).await;
+        filled += 1;
         match page.next_cursor {
             Some(cursor) => key = key.after(&cursor),
-            None => return Ok(()),
+            None => break,
         }
     }
-    Ok(())
+    Ok(filled)
 }

@@ -4,10 +4,12 @@
 mod board;
 mod depth;
 mod kinds;
+mod selection;
 mod workers;
 
 pub(crate) use board::{JobError, Jobs};
 pub(crate) use kinds::{AuditEntry, Email, ProductEvents, SettlePayment, Sms};
+pub(crate) use selection::JobSelection;
 pub(crate) use workers::{Workers, WorkshopParts};
 
 /// The queues of the shop.

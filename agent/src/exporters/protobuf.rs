@@ -1,0 +1,265 @@
+//! A snapshot as Prometheus' protobuf: each metric a length-delimited `io.prometheus.client.MetricFamily`, with the same
+//! names, labels and classic buckets as the text, and native histograms beside them. Who asks is not known here.
+//!
+//! Field numbers are those of [`metrics.proto`][proto]. What equals a field's default is left out, as proto2 readers
+//! expect no other value for it.
+//!
+//! [proto]: https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
+
+use heartline_shared::catalog::Kind;
+use heartline_shared::exponential::finest_scale;
+use heartline_shared::snapshot::HistogramSeries;
+use heartline_shared::{Exponential, Grid, Labels, Native, Snapshot};
+
+use super::prometheus::{Boundary, Classic, Selection, named_labels};
+
+/// Buckets with values of one native histogram; one with more is written in coarser ones, as client libraries do.
+const BUCKETS_MAX: usize = 160;
+
+/// Wire types.
+const VARINT: u32 = 0;
+const FIXED64: u32 = 1;
+const DELIMITED: u32 = 2;
+
+/// Fields of `MetricFamily` and `Metric`.
+mod field {
+    pub(super) const FAMILY_NAME: u32 = 1;
+    pub(super) const FAMILY_HELP: u32 = 2;
+    pub(super) const FAMILY_TYPE: u32 = 3;
+    pub(super) const FAMILY_METRIC: u32 = 4;
+    pub(super) const METRIC_LABEL: u32 = 1;
+    pub(super) const METRIC_GAUGE: u32 = 2;
+    pub(super) const METRIC_COUNTER: u32 = 3;
+    pub(super) const METRIC_HISTOGRAM: u32 = 7;
+}
+
+/// A message under construction.
+struct Message<'a>(&'a mut Vec<u8>);
+
+/// Writes the selected metrics of `snapshot`, those of the catalogue first.
+pub(crate) fn render_selected(snapshot: &Snapshot, selection: &Selection, out: &mut Vec<u8>) {
+    let classic = Classic::of(snapshot);
+    let mut document = Message(out);
+    if let Some(version) = snapshot.version.as_ref().filter(|_| selection.is_everything()) {
+        let labels = Labels::from_pairs([("service.version", version.as_str())]);
+        document.delimited(|family| {
+            family.head("target_info", "What is known of the process.", Kind::Gauge);
+            family.number(&labels, Kind::Gauge, 1.0);
+        });
+    }
+    for family in classic.families(selection) {
+        document.delimited(|message| {
+            message.head(family.name, family.help, family.family.kind);
+            for series in family.family.numbers.iter().filter(|series| series.value.is_finite()) {
+                message.number(&series.labels, family.family.kind, series.value);
+            }
+            let Some(grid) = classic.grid(family.family.grid_kind()) else { return };
+            for series in &family.family.histograms {
+                message.histogram(series, grid, &family.boundaries);
+            }
+        });
+    }
+}
+
+impl Message<'_> {
+    fn head(&mut self, name: &str, help: &str, kind: Kind) {
+        self.text(field::FAMILY_NAME, name);
+        self.text(field::FAMILY_HELP, help);
+        let number = match kind {
+            Kind::Counter => 0,
+            Kind::Gauge | Kind::UpDownCounter => 1,
+            Kind::Histogram => 4,
+        };
+        self.integer(field::FAMILY_TYPE, number);
+    }
+
+    fn number(&mut self, labels: &Labels, kind: Kind, value: f64) {
+        let of_kind = if kind == Kind::Counter { field::METRIC_COUNTER } else { field::METRIC_GAUGE };
+        self.message(field::FAMILY_METRIC, |metric| {
+            metric.labels(labels, false);
+            metric.message(of_kind, |number| number.float(1, value));
+        });
+    }
+
+    fn labels(&mut self, labels: &Labels, histogram: bool) {
+        for (name, value) in named_labels(labels, histogram) {
+            self.message(field::METRIC_LABEL, |pair| {
+                pair.text(1, &name);
+                pair.text(2, &value);
+            });
+        }
+    }
+
+    fn histogram(&mut self, series: &HistogramSeries, grid: &Grid, boundaries: &[Boundary]) {
+        let native = native(series, grid);
+        self.message(field::FAMILY_METRIC, |metric| {
+            metric.labels(&series.labels, true);
+            metric.message(field::METRIC_HISTOGRAM, |histogram| {
+                histogram.integer(1, native.count);
+                histogram.float(2, native.sum);
+                for (upper, below) in Boundary::cumulative(boundaries, &series.histogram) {
+                    histogram.message(3, |bucket| bucket.bucket(upper, below));
+                }
+                histogram.native(&native);
+            });
+        });
+    }
+
+    fn bucket(&mut self, upper: f64, below: u64) {
+        self.integer(1, below);
+        self.float(2, upper);
+    }
+
+    fn native(&mut self, native: &Native) {
+        self.signed(5, i64::from(native.schema));
+        self.float(6, native.zero_threshold);
+        self.integer(7, native.zero_count);
+        // a histogram without values and threshold is told from a classic one by an empty span
+        if native.spans.is_empty() {
+            self.message(12, |_| ());
+        }
+        for span in &native.spans {
+            self.message(12, |message| {
+                message.signed(1, i64::from(span.offset));
+                message.integer(2, u64::from(span.length));
+            });
+        }
+        native.deltas.iter().for_each(|delta| self.repeated_signed(13, *delta));
+    }
+
+    fn key(&mut self, field: u32, wire: u32) {
+        self.varint(u64::from(field << 3 | wire));
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(low_bits(value) | 0x80);
+            value >>= 7;
+        }
+        self.0.push(low_bits(value));
+    }
+
+    fn integer(&mut self, field: u32, value: u64) {
+        if value != 0 {
+            self.key(field, VARINT);
+            self.varint(value);
+        }
+    }
+
+    fn signed(&mut self, field: u32, value: i64) {
+        if value != 0 {
+            self.repeated_signed(field, value);
+        }
+    }
+
+    /// One of several: none may be left out. Zigzag, as `sint64` has it.
+    fn repeated_signed(&mut self, field: u32, value: i64) {
+        self.key(field, VARINT);
+        self.varint((value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned());
+    }
+
+    fn float(&mut self, field: u32, value: f64) {
+        if value.to_bits() != 0 {
+            self.key(field, FIXED64);
+            self.0.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    fn text(&mut self, field: u32, text: &str) {
+        self.key(field, DELIMITED);
+        self.varint(text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn message(&mut self, field: u32, write: impl FnOnce(&mut Message<'_>)) {
+        self.key(field, DELIMITED);
+        self.delimited(write);
+    }
+
+    /// What `write` writes, with its length before it.
+    fn delimited(&mut self, write: impl FnOnce(&mut Message<'_>)) {
+        let start = self.0.len();
+        write(&mut Message(&mut *self.0));
+        let length = self.0.len() - start;
+        let end = self.0.len();
+        self.varint(length as u64);
+        let prefix = self.0.len() - end;
+        if let Some(written) = self.0.get_mut(start..) {
+            written.rotate_right(prefix);
+        }
+    }
+}
+
+/// As fine as its buckets with values fit.
+fn native(series: &HistogramSeries, grid: &Grid) -> Native {
+    let mut exponential = Exponential::of(&series.histogram, grid, finest_scale(grid.kind()));
+    while exponential.counts.iter().filter(|count| **count > 0).count() > BUCKETS_MAX {
+        exponential = exponential.downscaled();
+    }
+    exponential.native()
+}
+
+/// The seven lowest bits.
+const fn low_bits(value: u64) -> u8 {
+    value.to_le_bytes()[0] & 0x7f
+}
+
+#[cfg(test)]
+mod tests {
+    use heartline_shared::snapshot::{Family, NumberSeries};
+    use heartline_shared::{GridKind, Histogram};
+
+    use super::*;
+
+    fn document(metrics: Vec<Family>) -> Vec<u8> {
+        let mut out = Vec::new();
+        render_selected(&Snapshot { metrics, ..Snapshot::default() }, &Selection::default(), &mut out);
+        out
+    }
+
+    fn family(name: &'static str, kind: Kind, unit: &'static str) -> Family {
+        Family {
+            name: name.into(),
+            kind,
+            unit: unit.into(),
+            help: Some("h".into()),
+            numbers: vec![],
+            histograms: vec![],
+        }
+    }
+
+    #[test]
+    fn a_counter_is_the_bytes_that_the_protocol_asks_for() {
+        let mut orders = family("orders.placed", Kind::Counter, "{order}");
+        orders.numbers.push(NumberSeries { labels: Labels::from_pairs([("a.b", "c")]), value: 2.0 });
+        let metric = b"\x0a\x08\x0a\x03a_b\x12\x01c\x1a\x09\x09\0\0\0\0\0\0\0\x40";
+        let mut expected = b"\x0a\x13orders_placed_total\x12\x01h\x22".to_vec();
+        expected.push(u8::try_from(metric.len()).unwrap());
+        expected.extend_from_slice(metric);
+        expected.insert(0, u8::try_from(expected.len()).unwrap());
+        assert_eq!(document(vec![orders]), expected);
+    }
+
+    #[test]
+    fn lengths_of_more_than_one_byte_stand_before_what_they_measure() {
+        let mut long = Vec::new();
+        Message(&mut long).delimited(|inner| inner.0.extend_from_slice(&[7; 300]));
+        assert_eq!(long[..3], [0xac, 0x02, 7]);
+        assert_eq!(long.len(), 302);
+    }
+
+    #[test]
+    fn a_histogram_has_its_native_buckets_beside_the_classic_ones() {
+        let grid = Grid::of(GridKind::Duration);
+        let mut histogram = Histogram::default();
+        for nanos in [1_000_000, 1_000_000, 2_000_000] {
+            histogram.record(&grid, nanos);
+        }
+        let mut parse = family("parse.duration", Kind::Histogram, "s");
+        parse.histograms.push(HistogramSeries { labels: Labels::empty(), histogram });
+        let bytes = document(vec![parse]);
+        let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        // schema 5 as zigzag; deltas 2 and -1, the second after a gap, so in a span of its own
+        assert!(has(&[5 << 3, 10]) && has(&[13 << 3, 4, 13 << 3, 1]), "{bytes:?}");
+    }
+}
