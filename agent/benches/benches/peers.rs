@@ -1,5 +1,5 @@
-//! Prints heartline's recording path beside every peer's; `--summary` takes fewer rounds. What is measured is in the
-//! library.
+//! Prints heartline's recording path beside every peer's; `--summary` takes fewer rounds, `--smoke` hardly any. What is
+//! measured is in the library.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 use heartline_bench::subject::Subject;
@@ -8,7 +8,12 @@ use heartline_bench::{ours, peers, timing};
 
 fn main() {
     let is_summary = std::env::args().any(|argument| argument == "--summary");
-    let (rounds, cold_records) = if is_summary { (15, 8_000) } else { (41, 40_000) };
+    let is_smoke = std::env::args().any(|argument| argument == "--smoke");
+    let (rounds, cold_records) = match (is_smoke, is_summary) {
+        (true, _) => (1, 100),
+        (_, true) => (15, 8_000),
+        _ => (41, 40_000),
+    };
     let subjects: Vec<Subject> = std::iter::once(ours::heartline()).chain(peers::all()).collect();
     let hot = |name, case: fn(&Subject) -> Option<&_>, threads| Column {
         case: name,

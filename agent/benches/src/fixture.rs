@@ -1,6 +1,7 @@
 //! The values and labels that every subject gets; no subject is known here.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 /// Values before they come again.
 pub const VALUES: usize = 4_096;
@@ -35,6 +36,8 @@ pub struct Key {
 pub struct Fixture {
     /// Log-normal durations around 1 ms.
     pub nanos: Vec<u64>,
+    /// The same as the standard library has them.
+    pub durations: Vec<Duration>,
     /// The same in seconds.
     pub seconds: Vec<f64>,
     /// Which series each of them belongs to.
@@ -66,8 +69,10 @@ impl Fixture {
         let keys = METHODS.iter().flat_map(|method| {
             ROUTES.iter().flat_map(move |route| STATUSES.iter().map(move |status| Key { method, route, status }))
         });
+        let nanos: Vec<u64> = drawn.iter().map(|(seconds, _)| whole(seconds * 1e9)).collect();
         Self {
-            nanos: drawn.iter().map(|(seconds, _)| whole(seconds * 1e9)).collect(),
+            durations: nanos.iter().copied().map(Duration::from_nanos).collect(),
+            nanos,
             seconds: drawn.iter().map(|(seconds, _)| *seconds).collect(),
             series: drawn.iter().map(|(_, uniform)| usize::try_from(whole(uniform * 64.0)).unwrap_or(0)).collect(),
             keys: keys.collect(),

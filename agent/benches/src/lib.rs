@@ -9,6 +9,7 @@ pub mod fixture;
 pub mod growing;
 pub mod ours;
 pub mod peers;
+pub mod rendering;
 pub mod subject;
 pub mod table;
 pub mod timing;

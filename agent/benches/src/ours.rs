@@ -1,7 +1,6 @@
 //! heartline as a subject, through its public API only.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use heartline::Agent;
 use heartline::instruments::Histogram;
@@ -28,11 +27,15 @@ pub fn heartline() -> Subject {
         exports: true,
         handle: Some(Box::new(move || {
             let histogram = handle(&fixture.keys[5]);
-            record!(at => histogram.record(Duration::from_nanos(fixture.nanos[at])))
+            record!(at => histogram.record(fixture.durations[at]))
         })),
-        labels: Some(Box::new(
-            move || record!(at => handle(&fixture.keys[fixture.series[at]]).record(Duration::from_nanos(fixture.nanos[at]))),
-        )),
+        labels: Some(Box::new(move || {
+            let family = AGENT.histogram_family("bench.duration", ["method", "route", "status"]);
+            record!(at => {
+                let Key { method, route, status } = fixture.keys[fixture.series[at]];
+                family.record_static([method, route, status], fixture.durations[at]);
+            })
+        })),
         counter: Some(Box::new(|| {
             let counter = AGENT.counter("bench.count", &[]);
             record!(_at => counter.increment())
@@ -43,7 +46,7 @@ pub fn heartline() -> Subject {
         })),
         single: Some(Box::new(move || {
             let handles: Vec<Histogram> = fixture.keys.iter().map(handle).collect();
-            record!(at => handles[fixture.series[at]].record(Duration::from_nanos(fixture.nanos[at])))
+            record!(at => handles[fixture.series[at]].record(fixture.durations[at]))
         })),
         settle: None,
     }

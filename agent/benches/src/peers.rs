@@ -332,6 +332,26 @@ fn measured_dense() -> Subject {
     }
 }
 
+/// measured with a series for each route, rendered as text.
+pub(crate) fn measured_rendering<V: Iterator<Item = usize>>(
+    routes: &[String],
+    values: impl Fn(usize) -> V,
+) -> crate::rendering::Read {
+    use measured::metric::MetricFamilyEncoding;
+    use measured::metric::name::MetricName;
+    use measured::text::BufferedTextEncoder;
+    let all = dense::all(routes.iter().map(String::as_str));
+    for (at, route) in routes.iter().enumerate() {
+        let id = all.with_labels(dense::Labels { method: dense::Method::Get, status: dense::Status::Ok, route });
+        values(at).for_each(|value| all.get_metric(id).observe(fixture().seconds[value]));
+    }
+    Box::new(move || {
+        let mut encoder = BufferedTextEncoder::new();
+        all.collect_family_into(MetricName::from_str("bench_duration"), &mut encoder).unwrap();
+        encoder.finish().len()
+    })
+}
+
 fn fastmetrics() -> Subject {
     use fastmetrics::derive::LabelSet;
     use fastmetrics::metrics::family::Family;
