@@ -10,6 +10,7 @@ pub mod growing;
 pub mod ours;
 pub mod peers;
 pub mod rendering;
+pub mod service;
 pub mod subject;
 pub mod table;
 pub mod timing;
