@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heartline_shared::UnixMillis;
+use nix::time::ClockId;
 
 /// Calibrated against the system's clock when it is first used, which takes up to a fifth of a second.
 static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
@@ -65,22 +66,24 @@ impl Tick {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn since_boot() -> Duration {
-    duration(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
+    read(ClockId::CLOCK_BOOTTIME)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn since_boot() -> Duration {
-    duration(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
+    read(ClockId::CLOCK_MONOTONIC)
 }
 
 /// CPU time that the calling thread has used.
 pub(crate) fn thread_cpu_time() -> Duration {
-    duration(rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime))
+    read(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
-fn duration(time: rustix::time::Timespec) -> Duration {
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+/// A clock that this kind of system has; 0 where it has not.
+fn read(clock: ClockId) -> Duration {
+    let Ok(time) = clock.now() else { return Duration::ZERO };
+    let seconds = u64::try_from(time.tv_sec()).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec()).unwrap_or_default())
 }
 
 #[cfg(test)]

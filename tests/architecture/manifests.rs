@@ -18,7 +18,6 @@ const CORE: &[&str] = &[
     "parking_lot",
     "crossbeam-utils",
     "quanta",
-    "rustix",
     "sysinfo",
     "num_threads",
     "form_urlencoded",

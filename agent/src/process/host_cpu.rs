@@ -21,8 +21,8 @@ impl CpuTimes {
     /// What the kernel says now.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn now() -> Option<Self> {
-        let per_second = rustix::param::clock_ticks_per_second();
-        Self::parse(&std::fs::read_to_string("/proc/stat").ok()?, per_second)
+        let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+        Self::parse(&std::fs::read_to_string("/proc/stat").ok()?, u64::try_from(per_second).ok()?)
     }
 
     /// Not known on this system.

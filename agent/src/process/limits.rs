@@ -35,16 +35,23 @@ pub(crate) fn cpu_limit() -> Option<Limit<f64>> {
 /// How many descriptors the process may open.
 pub(crate) fn descriptor_limit() -> Option<u64> {
     #[cfg(unix)]
-    return rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    return soft_limit(nix::sys::resource::Resource::RLIMIT_NOFILE);
     #[cfg(not(unix))]
     None
+}
+
+/// What the process may use of a resource, if that is limited.
+#[cfg(unix)]
+fn soft_limit(resource: nix::sys::resource::Resource) -> Option<u64> {
+    let (soft, _hard) = nix::sys::resource::getrlimit(resource).ok()?;
+    (soft != nix::sys::resource::RLIM_INFINITY).then_some(soft)
 }
 
 fn address_space() -> Option<u64> {
     #[cfg(unix)]
     {
-        use rustix::process::{Resource, getrlimit};
-        [Resource::As, Resource::Data].into_iter().filter_map(|resource| getrlimit(resource).current).min()
+        use nix::sys::resource::Resource;
+        [Resource::RLIMIT_AS, Resource::RLIMIT_DATA].into_iter().filter_map(soft_limit).min()
     }
     #[cfg(not(unix))]
     None
@@ -59,8 +66,9 @@ fn host_memory() -> Option<u64> {
 /// CPUs the scheduler may put the process on.
 fn usable_cpus() -> Option<f64> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Ok(set) = rustix::thread::sched_getaffinity(None) {
-        return Some(f64::from(set.count()));
+    if let Ok(set) = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)) {
+        let usable = (0..nix::sched::CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count();
+        return Some(usable as f64);
     }
     let parallelism = std::thread::available_parallelism().ok()?;
     Some(f64::from(u32::try_from(parallelism.get()).ok()?))
