@@ -12,7 +12,7 @@ const EXAMPLES: &str = "HEARTLINE_CONTRACT_EXAMPLES";
 #[test]
 #[ignore = "needs schemathesis; ./test hostile runs it"]
 fn generated_requests_find_no_answer_outside_the_contract() {
-    let host = Host::start("tokens");
+    let host = Host::start("tokens actions");
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
     let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\
@@ -23,8 +23,8 @@ fn generated_requests_find_no_answer_outside_the_contract() {
     let run = Command::new(variable(PROGRAM, "schemathesis"))
         .args(["run", contract, "--url", &url, "--header", &authorization, "--max-examples", &examples])
         .args(["--phases", "coverage,fuzzing", "--checks", checks, "--seed", "1", "--no-color"])
-        // answered with 501 by contract, or with a stream that does not end
-        .args(["--exclude-path-regex", "/(advice|alerts|rules|realtime)$"])
+        // answered with 501 by contract, or 503 without jemalloc, or with a stream that does not end
+        .args(["--exclude-path-regex", r"/(advice|alerts|rules|realtime|actions/\{name\})$"])
         .current_dir(std::env::temp_dir())
         .output()
         .expect("schemathesis is installed: pip install schemathesis");

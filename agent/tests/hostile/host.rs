@@ -95,6 +95,11 @@ fn a_host_lives_until_its_input_ends() {
     if has("callbacks") {
         add_callbacks(&agent);
     }
+    if has("actions") {
+        for name in ["cache.warm", "cache.invalidate", "jobs.retry", "jobs.clear"] {
+            agent.action(name, async |_| Ok(heartline::ActionOutcome::new(1, 1)));
+        }
+    }
     println!("listens on {}", agent.local_addr().unwrap());
     if has("blocked") {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
