@@ -70,7 +70,7 @@ fn round(case: &Case, records: usize, threads: usize) -> f64 {
     means.iter().sum::<f64>() / means.len() as f64
 }
 
-/// Times single records, each after [`WORK_BYTES`] of other work, the subjects in turn; what rare work costs is in the
+/// Times single records, each after 256 KiB of other work, the subjects in turn; what rare work costs is in the
 /// mean.
 pub fn cold(subjects: &[Subject], case: fn(&Subject) -> Option<&Case>, records: usize) -> Vec<Option<Rounds>> {
     let clock = quanta::Clock::new();
