@@ -22,4 +22,7 @@ pub enum Error {
     /// The agent did not stop in time; its thread goes on until it is done.
     #[error("the agent did not stop within {0:?}; its thread goes on in the background")]
     Shutdown(Duration),
+    /// Allocations cannot be sampled.
+    #[error("cannot sample the heap: {0}")]
+    Profile(&'static str),
 }

@@ -51,7 +51,7 @@ pub use config::{
 };
 pub use error::Error;
 pub use heap::{HeapReport, LeakDetector, LeakVerdict, MemorySample};
-pub use heartline_shared::snapshot::{CheckStatus, Criticality, Leak, Trend};
+pub use heartline_shared::snapshot::{CheckStatus, Criticality, HeapSite, HeapSites, Leak, Sampling, Trend};
 pub use heartline_shared::{Labels, Snapshot, UnixMillis};
 pub use signals::{
     Breaker, BreakerState, Cache, CacheOperation, CacheStatus, Check, CounterFamily, Eviction, HistogramFamily,

@@ -1,10 +1,15 @@
 //! A program on jemalloc: the agent sees that it is, and what is allocated.
 
+use std::hint::black_box;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use heartline::{Agent, HeapReport};
 
 heartline::jemalloc!();
+
+const TOKEN: &str = "the-admin-token-of-this-test-0123456789";
 
 /// Looks at the heap until it is as `wanted`, and fails after a deadline.
 #[expect(clippy::disallowed_methods, reason = "a test's own deadline")]
@@ -35,5 +40,46 @@ fn what_the_program_allocates_and_frees_is_seen() {
     });
     drop(block);
     heap_until(&agent, |heap| heap.allocated_bytes < Some(allocated + BLOCK / 10));
+    agent.shutdown(Duration::from_secs(5)).unwrap();
+}
+
+fn asked(address: SocketAddr, path: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).expect("the agent listens");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("the agent reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the agent answers");
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer has a head");
+    (String::from_utf8_lossy(&answer[..end]).into_owned(), answer.split_off(end + 4))
+}
+
+#[inline(never)]
+fn keep_orders() -> Vec<Vec<u8>> {
+    (0..40_000).map(|_| black_box(vec![1_u8; 2_000])).collect()
+}
+
+#[test]
+fn a_profile_that_is_asked_for_has_what_was_allocated_meanwhile() {
+    let agent = Agent::builder("profiled").listen("127.0.0.1:0").admin_token(TOKEN).start().unwrap();
+    let address = agent.local_addr().unwrap();
+    let (head, _) = asked(address, "/api/v1/profile/heap");
+    assert!(head.starts_with("HTTP/1.1 409"), "nothing is sampled, so there is nothing to take: {head}");
+
+    let waits = std::thread::spawn(move || asked(address, "/api/v1/profile/heap?seconds=2&format=collapsed"));
+    heap_until(&agent, |heap| heap.sites.as_ref().is_some_and(|sites| sites.sampling == heartline::Sampling::Active));
+    let orders = keep_orders();
+    let (head, body) = waits.join().unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let profile = String::from_utf8(body).unwrap();
+    let bytes = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
+    let kept: f64 = profile.lines().filter(|line| line.contains("keep_orders")).filter_map(bytes).sum();
+    let truth = 40_000.0 * 2_048.0;
+    assert!((kept / truth - 1.0).abs() < 0.5, "{kept} of {truth}:\n{profile}");
+
+    let (head, _) = asked(address, "/api/v1/profile/heap?seconds=301");
+    assert!(head.starts_with("HTTP/1.1 400"), "{head}");
+    heap_until(&agent, |heap| heap.sites.as_ref().is_some_and(|sites| sites.sampling == heartline::Sampling::Off));
+    drop(orders);
     agent.shutdown(Duration::from_secs(5)).unwrap();
 }

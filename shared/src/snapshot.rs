@@ -5,6 +5,8 @@
 //! histograms, `null` or absent for unknown and never 0 instead, unknown fields ignored, additions only within a
 //! [`SCHEMA_VERSION`].
 
+mod sites;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -16,6 +18,8 @@ use crate::error::Error;
 use crate::histogram::Histogram;
 use crate::label::Labels;
 use crate::time::UnixMillis;
+
+pub use sites::{HEAP_SITES_MAX, HeapSite, HeapSites, Sampling};
 
 /// The version of the document that this crate reads and writes.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -119,6 +123,9 @@ pub struct HeapVerdict {
     /// Interval of the time to the limit, low and high; absent with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds_to_limit_interval: Option<[f64; 2]>,
+    /// Call sites that hold memory and those that grow; absent from agents that do not know them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sites: Option<Box<HeapSites>>,
 }
 
 /// Direction of the memory floor.

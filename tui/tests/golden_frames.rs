@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use heartline_tui::screen::View;
 use heartline_tui::views::Theme;
-use screen::{Picture, quiet_shop, shop_without_connections};
+use screen::{Picture, leaking_shop, quiet_shop, shop_without_connections};
 
 /// The sizes of the promise: what is missing is said, the essential is readable, more is shown.
 const SIZES: [(u16, u16); 3] = [(40, 12), (80, 24), (160, 50)];
@@ -57,6 +57,13 @@ fn queues_fit_every_size() {
 #[test]
 fn heap_fits_every_size() {
     every_size("heap", &view(View::Heap));
+}
+
+#[test]
+fn heap_of_a_leak_names_the_sites_that_grow() {
+    let mut picture = leaking_shop();
+    picture.screen.view = View::Heap;
+    every_size("heap_leaking", &picture);
 }
 
 #[test]

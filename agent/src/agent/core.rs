@@ -35,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) handles: NamedHandles,
     pub(crate) actions: Actions,
     pub(crate) slow: Arc<SlowLog>,
+    #[cfg(feature = "jemalloc")]
+    pub(crate) profiler: crate::heap::Profiler,
     /// What the service itself is asked in each round.
     pub(crate) probes: Probes,
     /// The process, then the heap, which reads what the others added.
@@ -70,6 +72,8 @@ impl Core {
         };
         let registry = Arc::new(Registry::new(config.series_limit, config.memory_budget - history));
         Ok(Self {
+            #[cfg(feature = "jemalloc")]
+            profiler: crate::heap::Profiler::new(config.leak_patience),
             read_token,
             admin_token,
             registry,
@@ -257,6 +261,11 @@ impl Source for Core {
 
     fn actions(&self) -> Option<&Actions> {
         Some(&self.actions)
+    }
+
+    #[cfg(feature = "jemalloc")]
+    fn heap_profiler(&self) -> Option<crate::heap::Profiler> {
+        Some(self.profiler.clone())
     }
 
     fn admin_asked(&self, route: &'static str, outcome: &'static str) {

@@ -57,6 +57,8 @@ impl AgentThread {
         let say_ended = SayEnded(Arc::clone(&ended));
         let run = move || {
             let _say_ended = say_ended;
+            #[cfg(feature = "jemalloc")]
+            crate::heap::exclude_this_thread();
             let endpoint = (listen, bound);
             runtime.block_on(work(core, endpoint, ready, stopped));
             runtime.shutdown_background();

@@ -11,15 +11,11 @@ use heartline_shared::exponential::finest_scale;
 use heartline_shared::snapshot::HistogramSeries;
 use heartline_shared::{Exponential, Grid, Labels, Native, Snapshot};
 
+use super::message::Message;
 use super::prometheus::{Boundary, Classic, Selection, named_labels};
 
 /// Buckets with values of one native histogram; one with more is written in coarser ones, as client libraries do.
 const BUCKETS_MAX: usize = 160;
-
-/// Wire types.
-const VARINT: u32 = 0;
-const FIXED64: u32 = 1;
-const DELIMITED: u32 = 2;
 
 /// Fields of `MetricFamily` and `Metric`.
 mod field {
@@ -32,9 +28,6 @@ mod field {
     pub(super) const METRIC_COUNTER: u32 = 3;
     pub(super) const METRIC_HISTOGRAM: u32 = 7;
 }
-
-/// A message under construction.
-struct Message<'a>(&'a mut Vec<u8>);
 
 /// Writes the selected metrics of `snapshot`, those of the catalogue first.
 pub(crate) fn render_selected(snapshot: &Snapshot, selection: &Selection, out: &mut Vec<u8>) {
@@ -126,68 +119,6 @@ impl Message<'_> {
         }
         native.deltas.iter().for_each(|delta| self.repeated_signed(13, *delta));
     }
-
-    fn key(&mut self, field: u32, wire: u32) {
-        self.varint(u64::from(field << 3 | wire));
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(low_bits(value) | 0x80);
-            value >>= 7;
-        }
-        self.0.push(low_bits(value));
-    }
-
-    fn integer(&mut self, field: u32, value: u64) {
-        if value != 0 {
-            self.key(field, VARINT);
-            self.varint(value);
-        }
-    }
-
-    fn signed(&mut self, field: u32, value: i64) {
-        if value != 0 {
-            self.repeated_signed(field, value);
-        }
-    }
-
-    /// One of several: none may be left out. Zigzag, as `sint64` has it.
-    fn repeated_signed(&mut self, field: u32, value: i64) {
-        self.key(field, VARINT);
-        self.varint((value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned());
-    }
-
-    fn float(&mut self, field: u32, value: f64) {
-        if value.to_bits() != 0 {
-            self.key(field, FIXED64);
-            self.0.extend_from_slice(&value.to_le_bytes());
-        }
-    }
-
-    fn text(&mut self, field: u32, text: &str) {
-        self.key(field, DELIMITED);
-        self.varint(text.len() as u64);
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    fn message(&mut self, field: u32, write: impl FnOnce(&mut Message<'_>)) {
-        self.key(field, DELIMITED);
-        self.delimited(write);
-    }
-
-    /// What `write` writes, with its length before it.
-    fn delimited(&mut self, write: impl FnOnce(&mut Message<'_>)) {
-        let start = self.0.len();
-        write(&mut Message(&mut *self.0));
-        let length = self.0.len() - start;
-        let end = self.0.len();
-        self.varint(length as u64);
-        let prefix = self.0.len() - end;
-        if let Some(written) = self.0.get_mut(start..) {
-            written.rotate_right(prefix);
-        }
-    }
 }
 
 /// As fine as its buckets with values fit.
@@ -197,11 +128,6 @@ fn native(series: &HistogramSeries, grid: &Grid) -> Native {
         exponential = exponential.downscaled();
     }
     exponential.native()
-}
-
-/// The seven lowest bits.
-const fn low_bits(value: u64) -> u8 {
-    value.to_le_bytes()[0] & 0x7f
 }
 
 #[cfg(test)]
@@ -238,14 +164,6 @@ mod tests {
         expected.extend_from_slice(metric);
         expected.insert(0, u8::try_from(expected.len()).unwrap());
         assert_eq!(document(vec![orders]), expected);
-    }
-
-    #[test]
-    fn lengths_of_more_than_one_byte_stand_before_what_they_measure() {
-        let mut long = Vec::new();
-        Message(&mut long).delimited(|inner| inner.0.extend_from_slice(&[7; 300]));
-        assert_eq!(long[..3], [0xac, 0x02, 7]);
-        assert_eq!(long.len(), 302);
     }
 
     #[test]

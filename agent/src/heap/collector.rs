@@ -3,15 +3,22 @@
 use std::time::Duration;
 
 use heartline_shared::Labels;
-use heartline_shared::snapshot::{HeapVerdict, Leak, Trend};
+use heartline_shared::snapshot::{HeapSites, HeapVerdict, Leak, Trend};
 
-use super::trend::{LeakDetector, MemorySample};
+#[cfg(feature = "jemalloc")]
+use super::profile::{Moment, Profiler};
+use super::trend::{LeakDetector, MemorySample, bytes_text};
 use crate::snapshot::{Collector, Families, Tick};
 
 /// The shortest time over which requests per second are measured.
 const RATE_SPAN: Duration = Duration::from_secs(4);
 /// The first sentence of the evidence where resident memory is all that is known.
 const RESIDENT_ONLY: &str = "jemalloc is not the allocator of this program: judged by resident memory alone";
+
+/// Why there are no call sites without the feature.
+#[cfg(not(feature = "jemalloc"))]
+const NOT_COMPILED_IN: &str =
+    "heap profiling is not compiled in: build the service with the feature `jemalloc` and heartline::jemalloc!()";
 
 /// Counts the requests served since the start; `None` while there is nothing that serves any.
 type Requests = Box<dyn FnMut() -> Option<u64> + Send>;
@@ -23,6 +30,8 @@ pub(crate) struct HeapCollector {
     /// Asked on the agent's thread, once.
     jemalloc: Option<bool>,
     requests: Requests,
+    #[cfg(feature = "jemalloc")]
+    profiler: Profiler,
     /// The newest count of requests with its time, and the rate before it.
     counted: Option<(u64, Duration)>,
     rate: Option<f64>,
@@ -31,8 +40,21 @@ pub(crate) struct HeapCollector {
 impl HeapCollector {
     /// A collector that suspects a leak after growth has lasted `patience`; `requests` counts the requests served.
     pub(crate) fn new(patience: Duration, requests: impl FnMut() -> Option<u64> + Send + 'static) -> Self {
-        let detector = LeakDetector::new(patience);
-        Self { detector, jemalloc: None, requests: Box::new(requests), counted: None, rate: None }
+        Self {
+            detector: LeakDetector::new(patience),
+            jemalloc: None,
+            requests: Box::new(requests),
+            #[cfg(feature = "jemalloc")]
+            profiler: Profiler::new(patience),
+            counted: None,
+            rate: None,
+        }
+    }
+
+    /// Samples allocations with this profiler, which others may ask too.
+    #[cfg(feature = "jemalloc")]
+    pub(crate) fn with_profiler(self, profiler: Profiler) -> Self {
+        Self { profiler, ..self }
     }
 
     /// Requests per second over the last seconds.
@@ -75,6 +97,24 @@ impl HeapCollector {
         self.jemalloc = Some(false);
         None
     }
+
+    /// The call sites that hold what is allocated; sampled while growth is watched, or when somebody asked.
+    #[cfg(feature = "jemalloc")]
+    fn sites(&self, now: Duration, allocated: Option<f64>, cached: f64) -> HeapSites {
+        let watching = self.detector.verdict().leak != Leak::None;
+        let moment = Moment { now, watching, allocated: allocated.unwrap_or(0.0), cached };
+        HeapSites::clone(&self.profiler.tick(moment))
+    }
+
+    #[cfg(not(feature = "jemalloc"))]
+    #[expect(clippy::unused_self, reason = "the same as with the feature")]
+    fn sites(&self, _now: Duration, _allocated: Option<f64>, _cached: f64) -> HeapSites {
+        HeapSites {
+            sampling: heartline_shared::snapshot::Sampling::Unavailable,
+            notes: vec![NOT_COMPILED_IN.to_owned()],
+            ..HeapSites::default()
+        }
+    }
 }
 
 impl Collector for HeapCollector {
@@ -90,6 +130,10 @@ impl Collector for HeapCollector {
         let mut verdict = self.detector.verdict().clone();
         if allocated.is_none() && verdict.trend != Trend::Unknown {
             verdict.evidence.insert(0, RESIDENT_ONLY.to_owned());
+        }
+        let sites = self.sites(now.mono, allocated, into.cached_bytes as f64);
+        if verdict.leak != Leak::None {
+            verdict.evidence.extend(growing_site(&sites));
         }
         let suspected = verdict.leak == Leak::Suspected;
         into.integer("heartline.memory.leak.suspected", Labels::empty(), u64::from(suspected));
@@ -109,8 +153,22 @@ impl Collector for HeapCollector {
             evidence: verdict.evidence,
             growth_interval: verdict.growth_interval,
             seconds_to_limit_interval: verdict.seconds_to_limit_interval,
+            sites: Some(Box::new(sites)),
         });
     }
+}
+
+/// The call site that grows fastest, as evidence.
+fn growing_site(sites: &HeapSites) -> Option<String> {
+    let site = sites.sites.first().filter(|site| site.growing)?;
+    let at = match (&site.file, site.line) {
+        (Some(file), Some(line)) => format!(" ({file}:{line})"),
+        _ => String::new(),
+    };
+    let rate = bytes_text(site.growth_bytes_per_second? * 3_600.0);
+    let share = site.share.map(|share| format!(", {:.0} % of the growth", share * 100.0)).unwrap_or_default();
+    let kept = site.survival.map(|kept| format!("; {:.0} % of what it allocated stays", kept * 100.0));
+    Some(format!("what {}{at} allocated grows by {rate}/h{share}{}", site.function, kept.unwrap_or_default()))
 }
 
 #[cfg(test)]

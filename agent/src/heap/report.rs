@@ -3,7 +3,7 @@
 use std::fmt;
 
 use heartline_shared::Snapshot;
-use heartline_shared::snapshot::{HeapVerdict, Leak, Trend};
+use heartline_shared::snapshot::{HeapSite, HeapSites, HeapVerdict, Leak, Trend};
 
 /// Figures and verdict of the heap at one moment. Unknown is `None`: without jemalloc, all but RSS and limit.
 ///
@@ -39,6 +39,8 @@ pub struct HeapReport {
     pub seconds_to_limit_interval: Option<[f64; 2]>,
     /// Why the verdict is what it is.
     pub evidence: Vec<String>,
+    /// Call sites that hold memory and those that grow; `None` until the sampler has run once.
+    pub sites: Option<Box<HeapSites>>,
 }
 
 impl HeapReport {
@@ -66,6 +68,7 @@ impl HeapReport {
             seconds_to_limit_interval: verdict.as_ref().and_then(|verdict| verdict.seconds_to_limit_interval),
             trend: verdict.as_ref().map_or(Trend::Unknown, |verdict| verdict.trend),
             leak: verdict.as_ref().map_or(Leak::None, |verdict| verdict.leak),
+            sites: verdict.as_ref().and_then(|verdict| verdict.sites.clone()),
             evidence: verdict.map(|verdict| verdict.evidence).unwrap_or_default(),
         }
     }
@@ -111,8 +114,29 @@ impl fmt::Display for HeapReport {
             let interval = self.seconds_to_limit_interval.map(|_| format!("  ({low:.1} to {high:.1})"));
             writeln!(f, "{}", interval.unwrap_or_default())?;
         }
-        self.evidence.iter().try_for_each(|sentence| writeln!(f, "  - {sentence}"))
+        self.evidence.iter().try_for_each(|sentence| writeln!(f, "  - {sentence}"))?;
+        let Some(known) = self.sites.as_ref().filter(|known| !known.sites.is_empty()) else { return Ok(()) };
+        writeln!(f, "  call sites, sampled for {:.0} s:", known.sampled_seconds)?;
+        known.sites.iter().try_for_each(|site| write_site(f, site))?;
+        known.notes.iter().try_for_each(|note| writeln!(f, "  - {note}"))
     }
+}
+
+fn write_site(f: &mut fmt::Formatter<'_>, site: &HeapSite) -> fmt::Result {
+    write!(f, "    {:>8.1} MiB  {}", site.live_bytes as f64 / MIB, site.function)?;
+    if let (Some(file), Some(line)) = (&site.file, site.line) {
+        write!(f, " {file}:{line}")?;
+    }
+    if let Some(growth) = site.growth_bytes_per_second {
+        write!(f, "  grows by {:.2} MiB/h", growth * 3_600.0 / MIB)?;
+    }
+    if let Some(share) = site.share {
+        write!(f, ", {:.0} % of the growth", share * 100.0)?;
+    }
+    if let Some(survival) = site.survival {
+        write!(f, "  {:.0} % stays", survival * 100.0)?;
+    }
+    writeln!(f)
 }
 
 const MIB: f64 = 1_048_576.0;
@@ -132,12 +156,28 @@ mod tests {
             seconds_to_limit: Some(7_200.0),
             seconds_to_limit_interval: Some([3_600.0, 14_400.0]),
             evidence: vec!["the floor rose in each of 9 intervals".to_owned()],
+            sites: Some(Box::new(HeapSites {
+                sampled_seconds: 60.0,
+                notes: vec!["the growing sites add up to 50 % of the growth".to_owned()],
+                sites: vec![HeapSite {
+                    function: "fill".to_owned(),
+                    file: Some("shop/src/main.rs".to_owned()),
+                    line: Some(7),
+                    live_bytes: 3 << 20,
+                    growing: true,
+                    growth_bytes_per_second: Some(MIB / 7_200.0),
+                    share: Some(0.5),
+                    survival: Some(0.99),
+                    ..HeapSite::default()
+                }],
+                ..HeapSites::default()
+            })),
             ..HeapReport::default()
         };
         let text = report.to_string();
         assert_eq!(
             text,
-            "heap: LEAK SUSPECTED, trend growing\n  allocated       64.0 MiB\n  growth          1.00 MiB/h  (0.75 to 1.25)\n  limit in         2.0 h  (1.0 to 4.0)\n  - the floor rose in each of 9 intervals\n"
+            "heap: LEAK SUSPECTED, trend growing\n  allocated       64.0 MiB\n  growth          1.00 MiB/h  (0.75 to 1.25)\n  limit in         2.0 h  (1.0 to 4.0)\n  - the floor rose in each of 9 intervals\n  call sites, sampled for 60 s:\n         3.0 MiB  fill shop/src/main.rs:7  grows by 0.50 MiB/h, 50 % of the growth  99 % stays\n  - the growing sites add up to 50 % of the growth\n"
         );
     }
 

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use heartline_shared::snapshot::{Leak, Trend};
 
+pub(super) use self::evidence::bytes_text;
 use self::fit::{Fit, Problem};
 use self::forecast::Seen;
 use self::history::{BUCKETS, Bucket, History, LEVELS, Window};

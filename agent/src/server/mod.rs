@@ -67,6 +67,12 @@ pub(crate) trait Source: Send + Sync {
         None
     }
 
+    /// What samples the heap; `None` when nothing does.
+    #[cfg(feature = "jemalloc")]
+    fn heap_profiler(&self) -> Option<crate::heap::Profiler> {
+        None
+    }
+
     /// Somebody asked for an admin route, with this outcome: `ok`, `refused`, `limited`, `invalid` or `failed`.
     fn admin_asked(&self, _route: &'static str, _outcome: &'static str) {}
 }

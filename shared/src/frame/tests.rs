@@ -133,6 +133,7 @@ fn a_recording_replays_as_the_snapshots_it_was_made_of() {
         evidence: vec!["the floor rose".to_owned()],
         growth_interval: Some([0.5, 2.0]),
         seconds_to_limit_interval: None,
+        ..HeapVerdict::default()
     });
     snapshots[4].checks = vec![CheckResult {
         name: "database".to_owned(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use heartline_shared::snapshot::{CheckStatus, Criticality};
 use heartline_shared::{Grid, Histogram, Kind, UnixMillis};
 
-pub use system::{AgentSelf, Heap, Process, Runtime};
+pub use system::{AgentSelf, CallSite, CallSites, Heap, Process, Runtime};
 
 use crate::text::Text;
 

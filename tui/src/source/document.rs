@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use heartline_shared::snapshot::{Family, Snapshot};
+use heartline_shared::snapshot::{Family, HEAP_SITES_MAX, Snapshot};
 use heartline_shared::{Histogram, Labels, catalog};
 
 use crate::text::sanitise;
@@ -69,6 +69,10 @@ fn bound(snapshot: &mut Snapshot, series_bytes_max: usize) -> u64 {
     snapshot.checks.truncate(CHECKS_MAX);
     if let Some(heap) = &mut snapshot.heap {
         heap.evidence.truncate(EVIDENCE_MAX);
+        if let Some(sites) = &mut heap.sites {
+            sites.sites.truncate(HEAP_SITES_MAX);
+            sites.notes.truncate(EVIDENCE_MAX);
+        }
     }
     left_out
 }
@@ -112,6 +116,13 @@ fn clean(snapshot: &mut Snapshot) {
     }
     if let Some(heap) = &mut snapshot.heap {
         heap.evidence.iter_mut().for_each(clean_string);
+        if let Some(sites) = &mut heap.sites {
+            sites.notes.iter_mut().for_each(clean_string);
+            for site in &mut sites.sites {
+                clean_string(&mut site.function);
+                site.file.iter_mut().for_each(clean_string);
+            }
+        }
     }
 }
 

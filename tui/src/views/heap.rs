@@ -5,9 +5,13 @@
 //! Memory allocated resident RSS ─────────────────────────────
 //!  (chart)
 //! allocated 380 MiB  active 396 MiB  resident 412 MiB  ...
+//! Call sites ──────────────────────────────── sampled for 1m20s
+//!  ▲ remember_session  shop/src/sessions.rs:52   +1.02 MiB/s 97%
 //! Why ────────────────────────────────────────────────────────
 //!  the floor rose in each of the last 12 minutes
 //! ```
+
+mod sites;
 
 use heartline_shared::snapshot::{Leak, Trend as Direction};
 use ratatui::layout::Rect;
@@ -22,6 +26,10 @@ use super::theme::{Severity, Theme};
 use crate::model::Chart;
 use crate::model::TargetReading;
 use crate::model::reading::Heap;
+
+/// Rows of the smallest chart, and of one with some of the reasons below it.
+const CHART_ROWS_MIN: u16 = 6;
+const CHART_AND_WHY: u16 = CHART_ROWS_MIN + 4;
 
 /// How bad memory stands.
 pub fn severity(heap: &Heap, rss: Option<u64>) -> Severity {
@@ -100,12 +108,16 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     let (top, rest) = panel::split(area, 1);
     pen.write_whole(top, 0, &headline(pen, target));
     let numbers = numbers(pen, target);
-    let evidence = evidence(heap, usize::from(area.width.saturating_sub(2)));
-    let below = numbers.len() + evidence.len() + 1;
-    let below = u16::try_from(below).unwrap_or(u16::MAX).min(rest.height);
-    let chart_rows = rest.height - below;
+    let columns = usize::from(area.width.saturating_sub(2));
+    let evidence = evidence(heap, columns);
+    let sites = sites::Lines::of(pen, heap, columns, rest.height);
+    let wanted = u16::try_from(numbers.len() + sites.rows() + evidence.len() + 1).unwrap_or(u16::MAX);
+    // the end of the reasons goes before the chart does
+    let fixed = u16::try_from(numbers.len() + sites.rows()).unwrap_or(u16::MAX);
+    let left = rest.height.saturating_sub(fixed);
+    let chart_rows = rest.height.saturating_sub(wanted).max(if left >= CHART_AND_WHY { CHART_ROWS_MIN } else { 0 });
     let (chart, mut below) =
-        if chart_rows >= 6 { panel::split(rest, chart_rows) } else { (Rect { height: 0, ..rest }, rest) };
+        if chart_rows >= CHART_ROWS_MIN { panel::split(rest, chart_rows) } else { (Rect { height: 0, ..rest }, rest) };
     draw_chart(scene, pen, chart, heap);
     if chart.height == 0 && area.width < 60 {
         below = panel::missing(pen, below, &["chart"]);
@@ -114,6 +126,8 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     for (row, line) in (0..figures.height).zip(&numbers) {
         pen.write_whole(figures, row, line);
     }
+    let (list, reasons) = panel::split(reasons, u16::try_from(sites.rows()).unwrap_or(0).min(reasons.height));
+    sites.draw(pen, list);
     let reasons = pen.heading(reasons, "Why", &[]);
     for (row, line) in (0..reasons.height).zip(evidence) {
         pen.write(reasons, row, &[Piece::new(line, pen.theme.text())]);

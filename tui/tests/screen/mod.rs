@@ -4,10 +4,10 @@ use std::f64::consts::TAU;
 use std::time::Duration;
 
 use heartline_shared::UnixMillis;
-use heartline_shared::snapshot::{CheckStatus, Criticality, Leak, Trend};
+use heartline_shared::snapshot::{CheckStatus, Criticality, Leak, Sampling, Trend};
 use heartline_tui::model::reading::{
-    AgentSelf, Breaker, BreakerState, Cache, HealthCheck, Heap, PollReading, Pool, Process, Queries, QuerySummary,
-    Queue, Requests, Route, Runtime, StatusSplit,
+    AgentSelf, Breaker, BreakerState, Cache, CallSite, CallSites, HealthCheck, Heap, PollReading, Pool, Process,
+    Queries, QuerySummary, Queue, Requests, Route, Runtime, StatusSplit,
 };
 use heartline_tui::model::{Axis, Chart, Freshness, TargetReading};
 use heartline_tui::screen::Screen;
@@ -497,7 +497,48 @@ fn heap() -> Heap {
             "the memory floor moved by less than 1 % in the last 20 minutes".into(),
             "growth after the start ended 1h48m ago: warm-up, not a leak".into(),
         ],
+        sites: Some(CallSites::default()),
     }
+}
+
+/// A shop that leaks sessions, with the sites that a profile found.
+pub(crate) fn leaking_shop() -> Picture {
+    let mut picture = quiet_shop();
+    let site = |function: &str, place: &str, mib, growth, share, survival| CallSite {
+        function: function.into(),
+        place: Some(place.into()),
+        live_bytes: mib * MIB,
+        growth_bytes_per_second: growth,
+        share,
+        survival,
+    };
+    let sites = CallSites {
+        sampling: Sampling::Active,
+        sampled: Duration::from_secs(321),
+        explained: Some(0.96),
+        notes: vec!["registered caches grew by 2.1 MiB meanwhile: the sites that fill them are among these".into()],
+        list: vec![
+            site("remember_session", "shop/src/sessions.rs:52", 325, Some(1.02e6), Some(0.94), Some(0.99)),
+            site("open_cart", "shop/src/carts.rs:118", 7, Some(2.1e4), Some(0.02), Some(0.91)),
+            site("render_recommendations_page", "shop/src/pages/recommendations.rs:9", 3, None, None, Some(0.04)),
+        ],
+    };
+    picture.targets[0].heap = Heap {
+        trend: Trend::Growing,
+        growth_bytes_per_second: Some(1.09e6),
+        leak: Leak::Suspected,
+        seconds_to_limit: Some(1_680.0),
+        evidence: vec![
+            "the floor of memory rose by 331 MiB in 5 min, 3.7 GiB/h".into(),
+            "it never gave back more than 1.2 MiB of that, and still rises at 101 % of its usual pace".into(),
+            "all 3 time scales agree: 96 s, 3 min, 6 min".into(),
+            "ruled out: a single step, a cache that is full, a warm-up, logarithmic growth".into(),
+            "at this pace the limit is reached in about 28 min (between 21 min and 38 min)".into(),
+        ],
+        sites: Some(sites),
+        ..heap()
+    };
+    picture
 }
 
 fn process() -> Process {

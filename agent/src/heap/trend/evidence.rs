@@ -107,7 +107,7 @@ pub(super) fn of_forecast(forecast: &Forecast, limit: Option<f64>) -> String {
 }
 
 /// Bytes for people.
-pub(super) fn bytes_text(bytes: f64) -> String {
+pub(in crate::heap) fn bytes_text(bytes: f64) -> String {
     const KIB: f64 = 1024.0;
     match bytes {
         _ if bytes >= KIB * MIB => format!("{:.1} GiB", bytes / KIB / MIB),

@@ -3,6 +3,7 @@
 mod actions;
 mod basics;
 mod health;
+mod profile;
 mod reserved;
 mod slow;
 mod views;
@@ -11,4 +12,4 @@ use super::route::Route;
 
 /// All routes.
 pub(super) const TABLE: &[&[Route]] =
-    &[actions::ROUTES, basics::ROUTES, health::ROUTES, reserved::ROUTES, slow::ROUTES, views::ROUTES];
+    &[actions::ROUTES, basics::ROUTES, health::ROUTES, profile::ROUTES, reserved::ROUTES, slow::ROUTES, views::ROUTES];

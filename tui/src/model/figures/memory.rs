@@ -1,7 +1,11 @@
 //! Where memory is going: the allocator's figures, the limit, and the agent's verdict with its evidence.
 
+use std::time::Duration;
+
+use heartline_shared::snapshot::{HeapSite, HeapSites};
+
 use super::{View, whole};
-use crate::model::reading::Heap;
+use crate::model::reading::{CallSite, CallSites, Heap};
 use crate::text::Text;
 
 const LIMIT: &str = "heartline.memory.limit";
@@ -32,5 +36,28 @@ pub(super) fn compute(view: &View<'_>) -> Heap {
         evidence: verdict
             .map(|verdict| verdict.evidence.iter().map(|line| Text::new(line)).collect())
             .unwrap_or_default(),
+        sites: verdict.and_then(|verdict| verdict.sites.as_deref()).map(call_sites),
+    }
+}
+
+fn call_sites(sites: &HeapSites) -> CallSites {
+    let finite = |value: Option<f64>| value.filter(|value| value.is_finite() && *value >= 0.0);
+    let call_site = |site: &HeapSite| CallSite {
+        function: Text::new(&site.function),
+        place: site.file.as_ref().map(|file| match site.line {
+            Some(line) => Text::new(&format!("{file}:{line}")),
+            None => Text::new(file),
+        }),
+        live_bytes: site.live_bytes,
+        growth_bytes_per_second: finite(site.growth_bytes_per_second).filter(|_| site.growing),
+        share: finite(site.share),
+        survival: finite(site.survival),
+    };
+    CallSites {
+        sampling: sites.sampling,
+        sampled: Duration::try_from_secs_f64(sites.sampled_seconds).unwrap_or_default(),
+        explained: finite(sites.explained),
+        notes: sites.notes.iter().map(|note| Text::new(note)).collect(),
+        list: sites.sites.iter().map(call_site).collect(),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use heartline_shared::snapshot::{Leak, Trend};
+use heartline_shared::snapshot::{Leak, Sampling, Trend};
 
 use crate::text::Text;
 
@@ -40,6 +40,40 @@ pub struct Heap {
     pub seconds_to_limit: Option<f64>,
     /// Why the verdict is what it is, one plain sentence each.
     pub evidence: Vec<Text>,
+    /// Call sites that hold memory; `None` from agents that do not know them.
+    pub sites: Option<CallSites>,
+}
+
+/// What is known of the call sites that allocated what lives.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CallSites {
+    /// Whether allocations are sampled.
+    pub sampling: Sampling,
+    /// For how long they were.
+    pub sampled: Duration,
+    /// Growth of the growing sites over the growth of all.
+    pub explained: Option<f64>,
+    /// What limits these figures, one sentence each.
+    pub notes: Vec<Text>,
+    /// Those that grow, the fastest first, then those that hold most.
+    pub list: Vec<CallSite>,
+}
+
+/// One call site.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CallSite {
+    /// The function.
+    pub function: Text,
+    /// File and line; `None` when not known.
+    pub place: Option<Text>,
+    /// Bytes it allocated that are not freed.
+    pub live_bytes: u64,
+    /// How fast they grow; `None` unless they do.
+    pub growth_bytes_per_second: Option<f64>,
+    /// Share of all growth.
+    pub share: Option<f64>,
+    /// Share of what it allocated that was still there after a while.
+    pub survival: Option<f64>,
 }
 
 /// The process.

@@ -1,0 +1,92 @@
+//! The wire format of protobuf, as far as it is written here: fields of a message, one after the other. What the fields
+//! mean is not known here.
+
+/// Wire types.
+const VARINT: u32 = 0;
+const FIXED64: u32 = 1;
+const DELIMITED: u32 = 2;
+
+/// A message under construction.
+pub(super) struct Message<'a>(pub(super) &'a mut Vec<u8>);
+
+impl Message<'_> {
+    fn key(&mut self, field: u32, wire: u32) {
+        self.varint(u64::from(field << 3 | wire));
+    }
+
+    pub(super) fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(low_bits(value) | 0x80);
+            value >>= 7;
+        }
+        self.0.push(low_bits(value));
+    }
+
+    pub(super) fn integer(&mut self, field: u32, value: u64) {
+        if value != 0 {
+            self.key(field, VARINT);
+            self.varint(value);
+        }
+    }
+
+    pub(super) fn signed(&mut self, field: u32, value: i64) {
+        if value != 0 {
+            self.repeated_signed(field, value);
+        }
+    }
+
+    /// One of several: none may be left out. Zigzag, as `sint64` has it.
+    pub(super) fn repeated_signed(&mut self, field: u32, value: i64) {
+        self.key(field, VARINT);
+        self.varint((value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned());
+    }
+
+    pub(super) fn float(&mut self, field: u32, value: f64) {
+        if value.to_bits() != 0 {
+            self.key(field, FIXED64);
+            self.0.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    pub(super) fn text(&mut self, field: u32, text: &str) {
+        self.key(field, DELIMITED);
+        self.varint(text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    pub(super) fn message(&mut self, field: u32, write: impl FnOnce(&mut Message<'_>)) {
+        self.key(field, DELIMITED);
+        self.delimited(write);
+    }
+
+    /// What `write` writes, with its length before it.
+    pub(super) fn delimited(&mut self, write: impl FnOnce(&mut Message<'_>)) {
+        let start = self.0.len();
+        write(&mut Message(&mut *self.0));
+        let length = self.0.len() - start;
+        let end = self.0.len();
+        self.varint(length as u64);
+        let prefix = self.0.len() - end;
+        if let Some(written) = self.0.get_mut(start..) {
+            written.rotate_right(prefix);
+        }
+    }
+}
+
+/// The seven lowest bits.
+const fn low_bits(value: u64) -> u8 {
+    value.to_le_bytes()[0] & 0x7f
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_more_than_one_byte_stand_before_what_they_measure() {
+        let mut long = Vec::new();
+        Message(&mut long).delimited(|inner| inner.0.extend_from_slice(&[7; 300]));
+        assert_eq!(long[..3], [0xac, 0x02, 7]);
+        assert_eq!(long.len(), 302);
+    }
+}

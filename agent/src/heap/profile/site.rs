@@ -1,0 +1,199 @@
+//! Which frame of a stack is the call site: the innermost one of the service's own code. Pure.
+
+use std::path::Path;
+
+use super::symbols::Frame;
+
+/// Crates that allocate on behalf of others, where only names are known.
+const BROKERS: &[&str] = &[
+    "alloc",
+    "anyhow",
+    "axum",
+    "axum_core",
+    "backtrace",
+    "bytes",
+    "core",
+    "crossbeam_channel",
+    "crossbeam_deque",
+    "crossbeam_epoch",
+    "crossbeam_utils",
+    "dashmap",
+    "futures_channel",
+    "futures_core",
+    "futures_executor",
+    "futures_util",
+    "h2",
+    "hashbrown",
+    "heartline",
+    "http",
+    "http_body",
+    "http_body_util",
+    "hyper",
+    "hyper_util",
+    "indexmap",
+    "log",
+    "matchit",
+    "mio",
+    "moka",
+    "once_cell",
+    "parking_lot",
+    "parking_lot_core",
+    "rayon",
+    "rayon_core",
+    "redis",
+    "reqwest",
+    "rustls",
+    "serde",
+    "serde_json",
+    "slab",
+    "smallvec",
+    "sqlx",
+    "sqlx_core",
+    "std",
+    "tikv_jemallocator",
+    "tokio",
+    "tokio_rustls",
+    "tokio_util",
+    "tonic",
+    "tower",
+    "tower_http",
+    "tower_service",
+    "tracing",
+    "tracing_core",
+    "tracing_subscriber",
+    "url",
+];
+/// Functions of allocators and of the language's runtime, by how they begin.
+const RUNTIME: &[&str] = &[
+    "__rust",
+    "__rdl_",
+    "__rg_",
+    "_rjem_",
+    "je_",
+    "prof_",
+    "malloc",
+    "calloc",
+    "realloc",
+    "imalloc",
+    "ifree",
+    "_Unwind",
+    "__libc",
+    "_start",
+    "start_thread",
+    "clone",
+    "main",
+];
+/// Folders of sources that are not the service's own: the language's, and packages from registries and repositories.
+const FOREIGN: &[&str] = &["/rustc/", "/library/core/", "/library/alloc/", "/library/std/"];
+const PACKAGES: &[&str] = &["/registry/src/", "/git/checkouts/", "/vendor/"];
+
+/// Whose code a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    /// The language, its library, the allocator.
+    Runtime,
+    /// A package that the service uses.
+    Package,
+    /// The service.
+    Service,
+}
+
+/// The innermost frame of the service's code; without one, of a package's; `None` when all are the runtime's.
+/// `frames` are those of a stack, innermost first.
+pub(super) fn call_site(frames: impl IntoIterator<Item = Frame>) -> Option<Frame> {
+    let mut package = None;
+    for frame in frames {
+        match owner(&frame) {
+            Owner::Service => return Some(frame),
+            Owner::Package if package.is_none() => package = Some(frame),
+            Owner::Package | Owner::Runtime => {}
+        }
+    }
+    package
+}
+
+fn owner(frame: &Frame) -> Owner {
+    let function = frame.function.as_ref();
+    if function == "main" || RUNTIME.iter().any(|start| *start != "main" && function.starts_with(start)) {
+        // `main` of the service has a file of its own
+        let own = function == "main" && frame.file.as_deref().is_some_and(|file| of_path(file) == Owner::Service);
+        return if own { Owner::Service } else { Owner::Runtime };
+    }
+    match frame.file.as_deref() {
+        Some(file) => of_path(file),
+        None => of_name(function),
+    }
+}
+
+fn of_path(file: &str) -> Owner {
+    let is_rust = Path::new(file).extension().is_some_and(|extension| extension == "rs");
+    let within = |folders: &[&str]| folders.iter().any(|folder| file.contains(folder));
+    match () {
+        () if within(FOREIGN) || !is_rust => Owner::Runtime,
+        () if within(PACKAGES) => Owner::Package,
+        () => Owner::Service,
+    }
+}
+
+/// By the first crate in the name: `<alloc::vec::Vec<T> as …>::extend` is `alloc`.
+fn of_name(function: &str) -> Owner {
+    let start =
+        function.trim_start_matches(['<', '&', '*', '(', '[']).trim_start_matches("mut ").trim_start_matches("dyn ");
+    let name = start.split("::").next().unwrap_or_default();
+    match name {
+        "core" | "alloc" | "std" | "hashbrown" | "tikv_jemallocator" => Owner::Runtime,
+        // a name of no crate: of C, or of a primitive type
+        _ if !start.contains("::") => Owner::Runtime,
+        _ if BROKERS.contains(&name) => Owner::Package,
+        _ => Owner::Service,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(function: &str, file: Option<&str>) -> Frame {
+        Frame { function: function.into(), file: file.map(Into::into), line: Some(7) }
+    }
+
+    fn site(frames: &[(&str, Option<&str>)]) -> Option<String> {
+        let frames = frames.iter().map(|(function, file)| frame(function, *file));
+        call_site(frames).map(|frame| frame.function.to_string())
+    }
+
+    const REGISTRY: &str = "/root/.cargo/registry/src/index.crates.io-1949/moka-0.12.16/src/cht.rs";
+    const STD: &str = "/rustc/59807616e1fa/library/alloc/src/raw_vec/mod.rs";
+
+    #[test]
+    fn with_lines_the_innermost_file_of_the_service_is_the_site() {
+        let stack = [
+            ("prof_backtrace_impl", Some("src/prof.c")),
+            ("_rjem_malloc", None),
+            ("grow_amortized<u8>", Some(STD)),
+            ("insert<K>", Some(REGISTRY)),
+            ("fill", Some("/srv/shop/src/faults/fill.rs")),
+            ("main", Some("/srv/shop/src/main.rs")),
+        ];
+        assert_eq!(site(&stack).as_deref(), Some("fill"));
+        assert_eq!(site(&stack[..4]).as_deref(), Some("insert<K>"), "else the package's");
+        assert_eq!(site(&stack[5..]).as_deref(), Some("main"), "of the service");
+        assert_eq!(site(&stack[..3]), None);
+    }
+
+    #[test]
+    fn with_names_alone_the_crate_tells() {
+        let stack = [
+            ("_rjem_je_prof_backtrace", None),
+            ("<alloc::vec::Vec<T,A> as core::iter::traits::collect::Extend<T>>::extend", None),
+            ("hashbrown::raw::RawTable<T,A>::reserve_rehash", None),
+            ("tokio::runtime::task::raw::poll", None),
+            ("<shop::orders::Orders as tower::Service<R>>::call", None),
+            ("std::rt::lang_start", None),
+            ("main", None),
+        ];
+        assert_eq!(site(&stack).as_deref(), Some("<shop::orders::Orders as tower::Service<R>>::call"));
+        assert_eq!(site(&stack[..4]).as_deref(), Some("tokio::runtime::task::raw::poll"));
+        assert_eq!(site(&stack[5..]), None);
+    }
+}

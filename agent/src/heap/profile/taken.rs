@@ -1,0 +1,71 @@
+//! One profile as others read it: stacks, what is known of their addresses, and the difference to an earlier one.
+
+use std::collections::HashMap;
+use std::io::BufReader;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stacks::{Stack, Stacks};
+use super::symbols::{Frame, Symbols};
+use super::{allocator, build_id};
+
+/// A profile that was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) stacks: Stacks,
+    /// What is known of the addresses in it.
+    pub(crate) frames: HashMap<usize, Arc<[Frame]>>,
+    /// Over how long it was sampled; `None` since sampling began.
+    pub(crate) span: Option<Duration>,
+}
+
+impl Taken {
+    /// A dump of now, without names.
+    pub(super) fn read() -> Result<Self, String> {
+        let dump = BufReader::with_capacity(1 << 16, allocator::dump()?);
+        let stacks = Stacks::read(dump).map_err(|error| format!("reading the heap profile: {error}"))?;
+        Ok(Self { stacks, ..Self::default() })
+    }
+
+    /// Looks up all addresses, and the builds of the files they are in.
+    pub(super) fn name(&mut self, symbols: &mut Symbols) {
+        for address in self.stacks.stacks.iter().flat_map(|stack| &stack.addresses) {
+            self.frames.entry(*address).or_insert_with(|| symbols.at(*address));
+        }
+        symbols.unmap();
+        build_id::fill(&mut self.stacks.mappings);
+    }
+
+    /// What is more than in `before`; what became less is negative, and what did not change is left out.
+    pub(super) fn subtract(&mut self, before: Self) {
+        let stacks = &mut self.stacks.stacks;
+        let before = before.stacks.stacks.into_iter();
+        let mut earlier: HashMap<Vec<usize>, (f64, f64)> =
+            before.map(|stack| (stack.addresses, (stack.bytes, stack.objects))).collect();
+        for stack in stacks.iter_mut() {
+            let (bytes, objects) = earlier.remove(&stack.addresses).unwrap_or_default();
+            stack.bytes -= bytes;
+            stack.objects -= objects;
+        }
+        let gone =
+            |(addresses, (bytes, objects)): (_, (f64, f64))| Stack { addresses, bytes: -bytes, objects: -objects };
+        stacks.extend(earlier.into_iter().map(gone));
+        stacks.retain(|stack| stack.bytes.abs() >= 1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_has_what_came_and_what_went() {
+        let stack = |address, bytes| Stack { addresses: vec![address], bytes, objects: 1.0 };
+        let taken = |stacks| Taken { stacks: Stacks { stacks, ..Stacks::default() }, ..Taken::default() };
+        let mut after = taken(vec![stack(1, 50.0), stack(2, 9.0), stack(3, 7.0)]);
+        after.subtract(taken(vec![stack(1, 20.0), stack(2, 9.0), stack(4, 8.0)]));
+        let left: Vec<(usize, f64)> =
+            after.stacks.stacks.iter().map(|stack| (stack.addresses[0], stack.bytes)).collect();
+        assert_eq!(left, [(1, 30.0), (3, 7.0), (4, -8.0)]);
+    }
+}

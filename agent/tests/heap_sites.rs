@@ -1,0 +1,91 @@
+//! A program on jemalloc that leaks: the agent names the function, how fast it leaks, and what stays, by a clock that
+//! the test owns. One test a process, because sampling is the process's.
+
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use heartline::{Agent, HeapReport, Leak, Sampling};
+
+heartline::jemalloc!();
+
+const RECORD_BYTES: usize = 1_000;
+/// jemalloc gives 1,000 bytes a place of 1,024.
+const PLACE_BYTES: f64 = 1_024.0;
+/// Two thousand each second.
+const RECORDS: usize = 2_000;
+
+struct Service {
+    forgotten: Vec<Vec<u8>>,
+    recent: VecDeque<Vec<u8>>,
+}
+
+impl Service {
+    #[inline(never)]
+    fn forget_sessions(&mut self) {
+        for _ in 0..RECORDS {
+            self.forgotten.push(black_box(vec![1; RECORD_BYTES]));
+        }
+    }
+
+    /// Holds as much as it leaks in five seconds, and no more.
+    #[inline(never)]
+    fn remember_recent(&mut self) {
+        for _ in 0..2 * RECORDS {
+            self.recent.push_back(black_box(vec![2; RECORD_BYTES]));
+        }
+        let too_many = self.recent.len().saturating_sub(5 * RECORDS);
+        self.recent.drain(..too_many);
+    }
+}
+
+/// Waits until a dump that was begun has been read: reports are made on a thread of the agent's.
+#[expect(clippy::disallowed_methods, reason = "a test's own deadline")]
+fn report_after(agent: &Agent, sampled: f64) -> HeapReport {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let heap = agent.heap();
+        if heap.sites.as_ref().is_some_and(|sites| sites.sampled_seconds >= sampled) {
+            return heap;
+        }
+        assert!(Instant::now() < deadline, "no dump was read in time:\n{heap}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_leaking_function_is_named_with_its_growth_and_the_busy_one_is_not() {
+    let agent = Agent::builder("leaking").without_listener().leak_patience(Duration::from_secs(90)).start().unwrap();
+    // its rounds are the test's from now on
+    agent.shutdown(Duration::from_secs(5)).unwrap();
+    let before = agent.heap().sites.expect("the sampler has run");
+    assert_eq!((before.sampling, before.sites.len()), (Sampling::Off, 0), "off until watched");
+
+    let mut service = Service { forgotten: Vec::new(), recent: VecDeque::new() };
+    let mut heap = agent.heap();
+    for second in 1..=150_u64 {
+        service.forget_sessions();
+        service.remember_recent();
+        agent.collect_at(Duration::from_secs(second));
+        heap = agent.heap();
+        let sites = heap.sites.clone().unwrap();
+        if sites.sampling == Sampling::Active && second % 10 == 0 {
+            // a dump may take a while on a busy machine, and time does not go on meanwhile
+            heap = report_after(&agent, (sites.sampled_seconds - 1.0).max(0.1));
+        }
+    }
+    assert_eq!(heap.leak, Leak::Suspected, "{heap}");
+    let sites = heap.sites.clone().unwrap();
+    let site = &sites.sites[0];
+    assert!(site.function.contains("forget_sessions"), "{heap}");
+    assert!(site.file.as_deref().is_some_and(|file| file.ends_with("tests/heap_sites.rs")), "{heap}");
+    assert!(site.line.is_some_and(|line| line > 20), "{heap}");
+    let (growth, truth) = (site.growth_bytes_per_second.unwrap(), RECORDS as f64 * PLACE_BYTES);
+    assert!((growth / truth - 1.0).abs() < 0.3, "{growth} for {truth}:\n{heap}");
+    assert!(site.share.is_some_and(|share| (0.7..1.3).contains(&share)), "{heap}");
+    assert!(site.survival.is_some_and(|survival| survival > 0.9), "{heap}");
+    let busy = sites.sites.iter().find(|site| site.function.contains("remember_recent"));
+    assert!(busy.is_none_or(|busy| !busy.growing), "it holds the same all the time:\n{heap}");
+    assert!(heap.evidence.iter().any(|reason| reason.contains("forget_sessions")), "{heap}");
+    drop(service);
+}
