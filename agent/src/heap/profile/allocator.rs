@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
 use std::os::fd::AsRawFd as _;
 
-use rustix::fs::{MemfdFlags, memfd_create};
 use tikv_jemalloc_ctl::raw;
 
 use crate::heap::jemalloc::is_global_allocator;
 
 /// The number that stands for all arenas together.
 const ALL_ARENAS: usize = 4096;
+
+const LINUX_ONLY: &str = "heap profiles are taken on Linux only";
 
 /// Whether sampling can be switched on.
 ///
@@ -25,7 +26,7 @@ pub(super) fn availability() -> Result<(), &'static str> {
     let [built, begun] = [&b"config.prof\0"[..], b"opt.prof\0"].map(|name| unsafe { raw::read::<bool>(name) });
     match (built, begun) {
         (Ok(true), Ok(true)) if cfg!(target_os = "linux") => Ok(()),
-        (Ok(true), Ok(true)) => Err("heap profiles are taken on Linux only"),
+        (Ok(true), Ok(true)) => Err(LINUX_ONLY),
         (Ok(true), _) => Err(
             "profiling was not made available when the process began: use heartline::jemalloc!(), or start it with _RJEM_MALLOC_CONF=prof:true,prof_active:false",
         ),
@@ -87,13 +88,26 @@ fn sum(classes: &[u8], count: &[u8], size: &[u8]) -> Option<f64> {
 /// Everything that is sampled and live, as jemalloc writes it, in memory only. Takes milliseconds, and a thread whose
 /// allocation is sampled meanwhile may wait for some of them.
 pub(super) fn dump() -> Result<File, String> {
-    let memory = memfd_create("heartline-heap-profile", MemfdFlags::CLOEXEC)
-        .map_err(|error| format!("no memory for a heap profile: {error}"))?;
-    let mut file = File::from(memory);
+    let mut file = in_memory()?;
     let path = format!("/proc/self/fd/{}\0", file.as_raw_fd());
     // SAFETY: the setting is a pointer to a string that ends in a zero byte and lives until jemalloc has read it.
     unsafe { raw::write(b"prof.dump\0", path.as_ptr()) }
         .map_err(|error| format!("jemalloc could not write a heap profile: {error}"))?;
     file.seek(SeekFrom::Start(0)).map_err(|error| format!("reading the heap profile: {error}"))?;
     Ok(file)
+}
+
+#[cfg(target_os = "linux")]
+fn in_memory() -> Result<File, String> {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    memfd_create("heartline-heap-profile", MFdFlags::MFD_CLOEXEC)
+        .map(File::from)
+        .map_err(|error| format!("no memory for a heap profile: {error}"))
+}
+
+/// Never asked for: see [`availability`].
+#[cfg(not(target_os = "linux"))]
+fn in_memory() -> Result<File, String> {
+    Err(LINUX_ONLY.to_owned())
 }
