@@ -358,6 +358,14 @@ impl Agent {
         self.0.runtimes.add(runtime.clone());
     }
 
+    /// The endpoint's handling of connections, for a fuzzer that makes them up.
+    #[cfg(fuzzing)]
+    #[doc(hidden)]
+    pub fn wire(&self) -> crate::server::Wire {
+        let source = Arc::clone(&self.0.core);
+        crate::server::Wire::new(source, self.core().policy())
+    }
+
     fn probe(&self, name: String, ask: impl FnMut(&mut Families, Tick) + Send + 'static) {
         let failures = self.core().callback_failures(&name);
         self.core().probes.add(name, failures, ask);

@@ -53,6 +53,9 @@ pub use error::Error;
 pub use heap::{HeapReport, LeakDetector, LeakVerdict, MemorySample};
 pub use heartline_shared::snapshot::{CheckStatus, Criticality, HeapSite, HeapSites, Leak, Sampling, Trend};
 pub use heartline_shared::{Labels, Snapshot, UnixMillis};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use server::Wire;
 pub use signals::{
     Breaker, BreakerState, Cache, CacheOperation, CacheStatus, Check, CounterFamily, Eviction, HistogramFamily,
     JobGuard, Pool, PoolStatus, Query, QueryError, QueryGuard, Queue, QueueStatus, RequestGuard, Route, Spent,

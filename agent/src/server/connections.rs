@@ -14,9 +14,9 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
-use super::socket::Stream;
 use crate::clock::Tick;
 
 /// Clients that may be connected at once.
@@ -117,7 +117,7 @@ impl Place {
     }
 
     /// Wraps the client's socket so that the end of an answer is seen.
-    pub(super) fn watch(&self, stream: Stream) -> Watched {
+    pub(super) fn watch<S>(&self, stream: S) -> Watched<S> {
         Watched { io: TokioIo::new(stream), client: Arc::clone(&self.0.client) }
     }
 }
@@ -162,18 +162,18 @@ impl Client {
 
 /// A client's socket that reports when an answer has been handed to the kernel completely.
 #[derive(Debug)]
-pub(super) struct Watched {
-    io: TokioIo<Stream>,
+pub(super) struct Watched<S> {
+    io: TokioIo<S>,
     client: Arc<Client>,
 }
 
-impl Read for Watched {
+impl<S: AsyncRead + Unpin> Read for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl Write for Watched {
+impl<S: AsyncWrite + Unpin> Write for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf));
         self.client.wrote();

@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -31,8 +32,10 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// The first pause after the port could not be had; it doubles up to [`RETRY_PAUSE_MAX`].
 const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
 const RETRY_PAUSE_MAX: Duration = Duration::from_mins(1);
-/// The pause after a client could not be accepted, such as when the process is out of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The first pause after a client could not be accepted, such as when the process is out of descriptors; it doubles up to
+/// [`ACCEPT_PAUSE_MAX`].
+const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often the files of TLS are looked at.
 const FILES_INTERVAL: Duration = Duration::from_secs(5);
 /// The same trouble is logged once in this time.
@@ -162,10 +165,12 @@ impl Endpoint {
             Listen::Tcp(address) if address.ip().is_loopback() => Via::Loopback,
             Listen::Tcp(_) | Listen::Unix(_) => Via::Other,
         };
+        let mut pause = ACCEPT_PAUSE_MIN;
         loop {
             tokio::select! {
                 accepted = opened.socket.accept() => match accepted {
                     Ok((stream, address)) => {
+                        pause = ACCEPT_PAUSE_MIN;
                         let place = connections.admit(Tick::now().mono);
                         let caller = Caller { via, address };
                         let secured = opened.secured(stream);
@@ -173,7 +178,8 @@ impl Endpoint {
                     }
                     Err(error) => {
                         self.log_seldom(|| tracing::warn!(%error, "the heartline endpoint cannot accept a client"));
-                        sleep(ACCEPT_PAUSE).await;
+                        sleep(pause).await;
+                        pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
                     }
                 },
                 _ = sweep.tick() => connections.end_overdue(Tick::now().mono, self.options.deadlines.answer),
@@ -246,8 +252,8 @@ impl Opened {
 }
 
 /// One client, until it leaves, fails, or has to make room.
-async fn serve_client(
-    secured: impl Future<Output = Option<Stream>>,
+pub(super) async fn serve_client<S: AsyncRead + AsyncWrite + Unpin>(
+    secured: impl Future<Output = Option<S>>,
     place: Place,
     caller: Caller,
     router: Arc<Router>,

@@ -25,6 +25,8 @@ mod socket;
 mod tls;
 mod token;
 mod views;
+#[cfg(fuzzing)]
+mod wire;
 
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub(crate) use access::Policy;
 pub(crate) use listener::{BoundAddress, Deadlines, Endpoint, Options};
 pub(crate) use token::Token;
 pub(crate) use views::log_summary;
+#[cfg(fuzzing)]
+pub use wire::Wire;
 
 /// Where the documents come from. Called on the agent's thread; neither method waits for anything.
 pub(crate) trait Source: Send + Sync {

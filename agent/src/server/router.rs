@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, VARY};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, VARY};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request, Version};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
 
@@ -78,6 +78,7 @@ impl Router {
         B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        check_host_count(&head)?;
         if let Err(refusal) = self.access.check_caller(caller.via, &head.uri, &head.headers) {
             return Err(self.refuse(refusal, caller, now).await);
         }
@@ -138,6 +139,18 @@ impl Router {
             tracing::error!(route = route.path, "the heartline endpoint has a fault: a handler panicked");
             Err(Problem::fault("the agent could not make this document; the service is not affected"))
         })
+    }
+}
+
+/// HTTP/1.1 asks for one `Host`, no more and no less (RFC 9112, section 3.2): two would let a proxy before us and us
+/// believe different ones.
+fn check_host_count(head: &Parts) -> Result<(), Problem> {
+    match head.headers.get_all(HOST).iter().count() {
+        0 if head.version == Version::HTTP_11 => {
+            Err(Problem::bad_request("the request has no `Host` header; HTTP/1.1 needs one"))
+        }
+        0 | 1 => Ok(()),
+        many => Err(Problem::bad_request(format!("the request has {many} `Host` headers; one is allowed"))),
     }
 }
 

@@ -25,7 +25,8 @@ pub(crate) struct QueryOptions {
 /// A handle to the queries of one summary; clones share it.
 ///
 /// The summary is what OpenTelemetry calls `db.query.summary`: operation and target without literals, such as
-/// `SELECT products`.
+/// `SELECT products`. Should a service pass a statement, its literals and comments are left out: what is in quotes, numbers
+/// behind an operator and numbers of three digits or more become `?`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), heartline::Error> {
@@ -77,9 +78,57 @@ impl QueryError for std::io::Error {
     }
 }
 
+/// `summary` with `?` for each literal of SQL and nothing for each comment. What is left open ends with the text.
+fn without_literals(summary: &str) -> String {
+    let mut text = String::with_capacity(summary.len());
+    let mut rest = summary;
+    while let Some(next) = rest.chars().next() {
+        let (length, shown) = if let Some(length) = quoted(rest) {
+            (length, "?")
+        } else if rest.starts_with("--") {
+            (rest.find('\n').unwrap_or(rest.len()), "")
+        } else if rest.starts_with("/*") {
+            (rest.find("*/").map_or(rest.len(), |end| end + 2), "")
+        } else if next.is_alphanumeric() || next == '_' {
+            let length = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.'))).unwrap_or(rest.len());
+            let operated = text.trim_end().ends_with(['=', '<', '>', '(', ',', '+', '-', '*', '/', '%']);
+            let number = next.is_ascii_digit() && (operated || length >= 3);
+            (length, if number { "?" } else { &rest[..length] })
+        } else {
+            (next.len_utf8(), &rest[..next.len_utf8()])
+        };
+        text.push_str(shown);
+        rest = &rest[length..];
+    }
+    text
+}
+
+/// The bytes of the literal that `text` begins with: in quotes, or between two `$tag$`.
+fn quoted(text: &str) -> Option<usize> {
+    let quote = text.chars().next()?;
+    if quote == '$' {
+        let tag = text[1..].find('$').map(|end| &text[..end + 2])?;
+        let is_tag = tag[1..tag.len() - 1].chars().all(|c| c.is_alphanumeric() || c == '_');
+        let ends = || text[tag.len()..].find(tag).map_or(text.len(), |end| end + 2 * tag.len());
+        return is_tag.then(ends);
+    }
+    if !matches!(quote, '\'' | '"') {
+        return None;
+    }
+    let mut escaped = false;
+    let end = text.char_indices().skip(1).find(|&(_, c)| {
+        let ends = c == quote && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    // one that is doubled begins the next literal
+    Some(end.map_or(text.len(), |(at, _)| at + 1))
+}
+
 impl Query {
     pub(crate) fn new(registry: &Arc<Registry>, options: QueryOptions, system: &str, summary: &str) -> Self {
-        let labels = Labels::from_pairs([("db.system.name", system), ("db.query.summary", summary)]);
+        let summary = without_literals(summary);
+        let labels = Labels::from_pairs([("db.system.name", system), ("db.query.summary", summary.as_str())]);
         let rows = || registry.histogram("db.client.response.returned_rows", labels.clone(), Room::Reserved);
         Self(Arc::new(Series {
             succeeded: registry.histogram(DURATION, labels.clone(), Room::Reserved),
@@ -182,6 +231,36 @@ impl Drop for QueryGuard {
     fn drop(&mut self) {
         if !self.finished {
             self.end(Some("cancelled"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_stays_as_it_is() {
+        for summary in
+            ["SELECT products", "INSERT orders_2024 SELECT users", "GET", "SELECT shard 7", "aggregate größe"]
+        {
+            assert_eq!(without_literals(summary), summary);
+        }
+    }
+
+    #[test]
+    fn a_statement_in_place_of_a_summary_loses_its_literals_and_comments() {
+        for (statement, expected) in [
+            ("SELECT a FROM b WHERE c = 'it''s' AND d=42", "SELECT a FROM b WHERE c = ?? AND d=?"),
+            ("SELECT a /* 'x' */ FROM b -- secret", "SELECT a  FROM b "),
+            ("SELECT \"x y\", $$z$$, $t$z$u$ $t$, $1", "SELECT ?, ?, ?, $1"),
+            (r"SELECT E'can\'t' FROM b", "SELECT E? FROM b"),
+            ("WHERE a BETWEEN 5551234 AND 9.5e3 LIMIT 10", "WHERE a BETWEEN ? AND ? LIMIT 10"),
+            ("INSERT INTO a VALUES (1, 'open", "INSERT INTO a VALUES (?, ?"),
+            ("SELECT 'é\\", "SELECT ?"),
+            ("SELECT /* open", "SELECT "),
+        ] {
+            assert_eq!(without_literals(statement), expected);
         }
     }
 }

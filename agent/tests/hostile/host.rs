@@ -1,9 +1,9 @@
 //! A process with an agent in it, started and ended by a test: this test program itself, told by a variable.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use heartline::{Agent, Check, Criticality, PoolStatus};
@@ -13,8 +13,13 @@ const VARIABLE: &str = "HEARTLINE_HOST_OF_TEST";
 pub(crate) const READ_TOKEN: &str = "canary-read-0123456789abcdef0123456789";
 pub(crate) const ADMIN_TOKEN: &str = "canary-admin-0123456789abcdef012345678";
 
+/// How long a host may take to say something.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 pub(crate) struct Host {
     child: Child,
+    /// What it says, line by line.
+    told: Receiver<String>,
     pub(crate) address: SocketAddr,
 }
 
@@ -34,11 +39,32 @@ impl Host {
             .stdout(Stdio::piped());
         change(&mut command);
         let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines.by_ref().find_map(|line| line.ok()?.split_once("listens on ")?.1.parse().ok());
-        // what it says further is taken, so that it never waits for a reader
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address: address.expect("the host listens") }
+        let told = lines(child.stdout.take().unwrap());
+        let mut host = Self { child, told, address: ([127, 0, 0, 1], 0).into() };
+        host.address = host.said("listens on ").parse().unwrap();
+        host
+    }
+
+    /// Waits for a line with `start` in it; gives what is behind that.
+    pub(crate) fn said(&self, start: &str) -> String {
+        loop {
+            let line = self.told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the host never said {start:?}"));
+            if let Some((_, rest)) = line.split_once(start) {
+                return rest.to_owned();
+            }
+        }
+    }
+
+    /// Says a line to it.
+    pub(crate) fn tell(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Everything it has logged, if [`start_with`](Self::start_with) piped it, once it has ended.
+    pub(crate) fn end(mut self) -> String {
+        let log = self.child.stderr.take().map(lines);
+        drop(self.child.stdin.take());
+        log.map(|log| log.iter().collect::<Vec<_>>().join("\n")).unwrap_or_default()
     }
 
     fn proc(&self, file: &str) -> String {
@@ -64,6 +90,13 @@ impl Host {
     }
 }
 
+/// The lines of `from`, taken as they come, so that who writes them never waits for a reader.
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || BufReader::new(from).lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    told
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -83,6 +116,13 @@ fn hang() -> ! {
 fn a_host_lives_until_its_input_ends() {
     let Ok(behaviour) = std::env::var(VARIABLE) else { return };
     let has = |word: &str| behaviour.split(' ').any(|it| it == word);
+    if has("traces") {
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(std::io::stderr).init();
+    }
+    if has("descriptors") {
+        super::ports::live_with_few_descriptors();
+        return;
+    }
     let mut builder = Agent::builder("host").listen("127.0.0.1:0").instance_id("test");
     if has("tokens") {
         builder = builder.read_token(READ_TOKEN).admin_token(ADMIN_TOKEN);

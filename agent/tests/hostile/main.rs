@@ -4,9 +4,13 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests; figures are shown")]
 
 mod attacks;
+#[cfg(feature = "tls")]
+mod binds;
 mod callbacks;
 mod client;
 mod contract;
 mod host;
+mod matrix;
+mod ports;
 mod runtimes;
 mod secrets;

@@ -24,8 +24,8 @@ const COMPLETED: &str = "heartline.job.completed";
 const WAIT: &str = "heartline.job.wait.duration";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Email {
-    to: String,
+pub(crate) struct Email {
+    pub(crate) to: String,
 }
 
 fn email(to: &str) -> Email {
@@ -48,14 +48,14 @@ async fn hang(_: Email, _: WorkerContext) -> Result<(), BoxDynError> {
     std::future::pending().await
 }
 
-async fn database(folder: &tempfile::TempDir) -> SqlitePool {
+pub(crate) async fn database(folder: &tempfile::TempDir) -> SqlitePool {
     let url = format!("sqlite:{}?mode=rwc", folder.path().join("jobs.db").display());
     let pool = SqlitePoolOptions::new().max_connections(2).connect(&url).await.unwrap();
     SqliteStorage::setup(&pool).await.unwrap();
     pool
 }
 
-fn outcome(agent: &Agent, outcome: &str) -> f64 {
+pub(crate) fn outcome(agent: &Agent, outcome: &str) -> f64 {
     number(agent, COMPLETED, &[("queue.name", "email"), ("job.outcome", outcome)]).unwrap_or(0.0)
 }
 
@@ -64,7 +64,10 @@ fn active(agent: &Agent) -> Option<f64> {
 }
 
 /// Runs `worker` until `condition` holds.
-async fn run_until<E: std::fmt::Debug>(worker: impl Future<Output = Result<(), E>>, condition: impl AsyncFn() -> bool) {
+pub(crate) async fn run_until<E: std::fmt::Debug>(
+    worker: impl Future<Output = Result<(), E>>,
+    condition: impl AsyncFn() -> bool,
+) {
     tokio::select! {
         ended = worker => panic!("the worker ended: {ended:?}"),
         () = eventually("the jobs are done", condition) => {}

@@ -7,5 +7,6 @@ mod moka;
 mod postgres;
 mod readings;
 mod redis;
+mod secrets;
 mod sqlx;
 mod tower;

@@ -11,14 +11,14 @@ use redis::aio::MultiplexedConnection;
 use crate::readings::{agent, eventually, number, records};
 
 /// A Redis server that lives as long as this.
-struct Server {
+pub(crate) struct Server {
     process: Child,
     folder: tempfile::TempDir,
 }
 
 impl Server {
     /// Starts a server with at most `memory` bytes.
-    fn start(memory: &str) -> Self {
+    pub(crate) fn start(memory: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("redis.sock");
         let process = Command::new("redis-server")
@@ -51,7 +51,7 @@ impl Drop for Server {
     }
 }
 
-async fn cache(agent: &Agent, server: &Server) -> ObservedRedis<MultiplexedConnection> {
+pub(crate) async fn cache(agent: &Agent, server: &Server) -> ObservedRedis<MultiplexedConnection> {
     agent.redis_cache("products", "l2", server.connect().await)
 }
 
