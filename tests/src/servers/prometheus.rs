@@ -28,6 +28,18 @@ impl Prometheus {
     /// # Errors
     /// When it is not installed or does not answer.
     pub fn start(target: &str) -> Result<Self> {
+        Self::start_with(target, "exemplar-storage")
+    }
+
+    /// The same with native histograms, which it asks for in protobuf.
+    ///
+    /// # Errors
+    /// When it is not installed or does not answer.
+    pub fn start_with_native_histograms(target: &str) -> Result<Self> {
+        Self::start_with(target, "native-histograms")
+    }
+
+    fn start_with(target: &str, features: &str) -> Result<Self> {
         let server = installed("prometheus", &[], "prometheus")?;
         let folder = tempfile::tempdir()?;
         let (file, data) = (folder.path().join("prometheus.yml"), folder.path().join("data"));
@@ -39,6 +51,7 @@ impl Prometheus {
             format!("--config.file={}", file.display()),
             format!("--storage.tsdb.path={}", data.display()),
             format!("--web.listen-address={address}"),
+            format!("--enable-feature={features}"),
         ];
         let prometheus =
             Self { program: Program::start(server, &arguments)?, url: format!("http://{address}"), _folder: folder };

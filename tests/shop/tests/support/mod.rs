@@ -24,7 +24,7 @@ pub(crate) struct Shop {
     pub(crate) url: String,
     pub(crate) agent: String,
     pub(crate) client: reqwest::Client,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Shop {
@@ -53,7 +53,12 @@ impl Shop {
         let line = receiver.recv_timeout(START_LIMIT).expect("the shop says where it listens");
         let (url, agent) = line.strip_prefix("listening on ").and_then(|rest| rest.split_once(" agent on ")).unwrap();
         let client = reqwest::Client::builder().gzip(true).timeout(WAIT_LIMIT).build().unwrap();
-        Self { url: url.to_owned(), agent: agent.to_owned(), child, stdin, client, _data: data }
+        Self { url: url.to_owned(), agent: agent.to_owned(), child, stdin, client, data }
+    }
+
+    /// Its folder.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
     }
 
     /// The status and the JSON of a page.
