@@ -115,15 +115,17 @@ async fn run(call: Call, name: String) -> Reply {
         None => Err(Refused::Unknown),
     };
     let operation = started.map_err(|refused| problem(&name, &refused))?;
-    // filling and emptying caches takes as long as it takes: nobody waits for it
-    let patience = if name.starts_with("cache.") && !dry_run { Duration::ZERO } else { PATIENCE };
     let head = json!({"action": name, "operation_id": operation.id, "dry_run": dry_run});
-    match tokio::time::timeout(patience, operation.ended).await {
-        Err(_elapsed) => Ok(call.asked().document(
-            StatusCode::ACCEPTED,
-            JSON,
-            &Body::new(with(head, &[("status", "running".into())]).to_string()),
-        )),
+    let goes_on = |head| {
+        let document = with(head, &[("status", "running".into())]);
+        call.asked().document(StatusCode::ACCEPTED, JSON, &Body::new(document.to_string()))
+    };
+    // filling and emptying caches takes as long as it takes: nobody waits for it
+    if name.starts_with("cache.") && !dry_run {
+        return Ok(goes_on(head));
+    }
+    match tokio::time::timeout(PATIENCE, operation.ended).await {
+        Err(_elapsed) => Ok(goes_on(head)),
         Ok(Ok(Ok(outcome))) => {
             let mut members = outcome_members(&outcome);
             if name == "metrics.reset" {
