@@ -151,12 +151,12 @@ impl Agent {
 
     /// The requests of one route, with its template: `/carts/{id}`.
     pub fn route(&self, method: &str, route: &str) -> Route {
-        Route::new(&self.core().registry, &self.core().slow, method, Some(route))
+        Route::new(&self.core().registry, self.core().request_logs(), method, Some(route))
     }
 
     /// The requests of one method that no route matched; their paths are never labels.
     pub fn unmatched(&self, method: &str) -> Route {
-        Route::new(&self.core().registry, &self.core().slow, method, None)
+        Route::new(&self.core().registry, self.core().request_logs(), method, None)
     }
 
     /// The queries of one summary: `agent.query("postgresql", "SELECT carts")`.

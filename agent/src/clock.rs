@@ -28,6 +28,17 @@ impl Stamp {
         Self(COUNTER.raw())
     }
 
+    /// The reading itself, for where only a number fits.
+    #[inline]
+    pub(crate) fn cycles(self) -> u64 {
+        self.0
+    }
+
+    /// The reading that gave [`cycles`](Self::cycles).
+    pub(crate) fn of_cycles(cycles: u64) -> Self {
+        Self(cycles)
+    }
+
     /// Nanoseconds from `self` to `later`; 0 if a core's counter lags behind.
     #[inline]
     pub(crate) fn nanos_until(self, later: Self) -> u64 {

@@ -55,6 +55,30 @@ fn wait_for(what: &str, mut wanted: impl FnMut() -> bool) {
 }
 
 #[test]
+fn requests_that_are_open_are_listed_the_oldest_first_with_their_ids() {
+    let agent = Agent::builder("shop").listen("127.0.0.1:0").start().unwrap();
+    let address = agent.local_addr().unwrap();
+    let mut hanging = agent.route("POST", "/orders").start();
+    hanging.traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    hanging.request_id("order-7");
+    let flood: Vec<_> = (0..3_000).map(|_| agent.route("GET", "/cart").start()).collect();
+    let open = document(address, "/api/v1/inflight?limit=2");
+    assert_eq!((&open["count"], open["requests"].as_array().unwrap().len()), (&3_001.into(), 2), "{open}");
+    let first = &open["requests"][0];
+    assert_eq!((&first["method"], &first["route"]), (&"POST".into(), &"/orders".into()), "{open}");
+    assert_eq!((&first["request_id"], &open["requests"][1]["request_id"]), (&"order-7".into(), &().into()), "{open}");
+    assert_eq!(first["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(open["unlisted"], 3_001 - 1_024);
+    for request in flood {
+        request.finish(200);
+    }
+    assert_eq!(document(address, "/api/v1/inflight")["count"], 1);
+    hanging.finish(201);
+    let open = document(address, "/api/v1/inflight");
+    assert_eq!((&open["count"], &open["unlisted"]), (&0.into(), &0.into()), "{open}");
+}
+
+#[test]
 fn what_a_service_records_shows_in_views_and_history() {
     let agent = Agent::builder("shop").listen("127.0.0.1:0").start().unwrap();
     let address = agent.local_addr().unwrap();

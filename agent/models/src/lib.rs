@@ -14,3 +14,7 @@ mod exploring;
 mod recording;
 #[cfg(test)]
 mod registration;
+#[path = "../../src/instruments/slots.rs"]
+mod slots;
+#[cfg(test)]
+mod taking;

@@ -16,7 +16,9 @@ use crate::error::Error;
 use crate::recorder::FlightRecorder;
 use crate::registry::Registry;
 use crate::server::{Deadlines, Options, Policy, Source, Token};
-use crate::signals::{Conduct, Failures, HealthChecks, Overall, Probes, Round, SlowLog, Thresholds};
+use crate::signals::{
+    Conduct, Failures, HealthChecks, OpenRequests, Overall, Probes, RequestLogs, Round, SlowLog, Thresholds,
+};
 use crate::snapshot::{Collector, Families, Tick};
 
 /// Called with the agent's own figures about the heap when the leak verdict changes.
@@ -37,6 +39,7 @@ pub(crate) struct Core {
     pub(crate) slow: Arc<SlowLog>,
     #[cfg(feature = "jemalloc")]
     pub(crate) profiler: crate::heap::Profiler,
+    open: Arc<OpenRequests>,
     /// What the service itself is asked in each round.
     pub(crate) probes: Probes,
     /// The process, then the heap, which reads what the others added.
@@ -82,6 +85,7 @@ impl Core {
             handles: NamedHandles::default(),
             actions: Actions::default(),
             slow: Arc::new(SlowLog::new(thresholds)),
+            open: Arc::default(),
             probes: Probes::default(),
             stages: Default::default(),
             collected: Mutex::default(),
@@ -124,7 +128,8 @@ impl Core {
         }
         crate::recording::recorder().read().maintain();
         self.slow.tell();
-        let history = self.recorder.as_ref().map_or(0, FlightRecorder::bytes) + self.failures.bytes();
+        let history =
+            self.recorder.as_ref().map_or(0, FlightRecorder::bytes) + self.failures.bytes() + self.open.bytes();
         families.integer("heartline.agent.memory", Labels::empty(), (self.registry.bytes() + history) as u64);
         families.number("heartline.agent.cpu.time", Labels::empty(), thread_cpu_time().as_secs_f64());
         let leak = |families: &Families| families.heap.as_ref().map_or(Leak::None, |heap| heap.leak);
@@ -175,6 +180,11 @@ impl Core {
             let (conduct, snapshot) = (Arc::clone(&alert.conduct), Arc::clone(&snapshot));
             conduct.call(pool, now.mono, move || (alert.callback.lock())(&snapshot), || ());
         }
+    }
+
+    /// Where single requests are kept.
+    pub(crate) fn request_logs(&self) -> RequestLogs {
+        RequestLogs { slow: Arc::clone(&self.slow), open: Arc::clone(&self.open) }
     }
 
     /// Counts the failures of one callback of the service.
@@ -257,6 +267,10 @@ impl Source for Core {
 
     fn slow(&self) -> Option<&SlowLog> {
         Some(&self.slow)
+    }
+
+    fn open(&self) -> Option<&OpenRequests> {
+        Some(&self.open)
     }
 
     fn actions(&self) -> Option<&Actions> {

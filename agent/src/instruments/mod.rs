@@ -6,10 +6,12 @@ mod counter;
 mod gauge;
 mod histogram;
 mod in_flight;
+mod slots;
 mod timer;
 
 pub use counter::Counter;
 pub use gauge::Gauge;
 pub use histogram::Histogram;
 pub use in_flight::{InFlight, InFlightGuard};
+pub(crate) use slots::{ALL_SLOTS, DIGITS, LOOKS, Slots, Taken};
 pub use timer::Timer;

@@ -197,6 +197,9 @@ where
         if let Some(trace) = request.headers().get(TRACEPARENT) {
             guard.traceparent(trace.as_bytes());
         }
+        if let Some(id) = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()) {
+            guard.request_id(id);
+        }
         let mut open = OpenRequest::new(guard, request.method());
         let inner = open.watch(|| self.inner.call(request));
         HttpFuture { inner, open }

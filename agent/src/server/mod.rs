@@ -34,7 +34,7 @@ use heartline_shared::Snapshot;
 
 use crate::actions::Actions;
 use crate::recorder::FlightRecorder;
-use crate::signals::{Failures, Overall, SlowLog};
+use crate::signals::{Failures, OpenRequests, Overall, SlowLog};
 
 pub(crate) use access::Policy;
 pub(crate) use listener::{BoundAddress, Deadlines, Endpoint, Options};
@@ -63,6 +63,11 @@ pub(crate) trait Source: Send + Sync {
 
     /// The slowest requests and queries; `None` when they are not kept.
     fn slow(&self) -> Option<&SlowLog> {
+        None
+    }
+
+    /// The requests that are being served; `None` when they are not kept.
+    fn open(&self) -> Option<&OpenRequests> {
         None
     }
 

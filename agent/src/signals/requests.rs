@@ -5,9 +5,10 @@ use std::sync::Arc;
 use heartline_shared::Labels;
 
 use crate::clock::{Stamp, Tick};
-use crate::instruments::{Histogram, InFlight, InFlightGuard};
+use crate::instruments::{DIGITS, Histogram, InFlight, InFlightGuard, Taken};
 use crate::registry::{Registry, Room};
 use crate::signals::ShortText;
+use crate::signals::open_requests::{self, OpenRequests};
 use crate::signals::resolved::Resolved;
 use crate::signals::slow::{SlowEntry, SlowLog};
 use crate::signals::spent::Spent;
@@ -17,8 +18,7 @@ const ACTIVE: &str = "http.server.active_requests";
 /// Methods that are labels; any other becomes `_OTHER`, as OpenTelemetry asks.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 const OTHER: &str = "_OTHER";
-/// Hexadecimal digits of a trace id; in a `traceparent` they stand behind the version and a dash.
-const TRACE_DIGITS: usize = 32;
+/// In a `traceparent` the digits of the trace stand behind the version and a dash.
 const TRACE_START: usize = 3;
 
 /// How a request ended.
@@ -49,8 +49,16 @@ struct Series {
     labels: Labels,
     in_flight: InFlight,
     by_outcome: Resolved<Outcome, Histogram>,
-    slow: Arc<SlowLog>,
+    logs: RequestLogs,
+    number: u32,
     slow_nanos: u64,
+}
+
+/// Where single requests are kept, beside what is counted of all.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestLogs {
+    pub(crate) slow: Arc<SlowLog>,
+    pub(crate) open: Arc<OpenRequests>,
 }
 
 /// A request being served. Finish it with its status; dropped unfinished it counts as cancelled, and as panicked when
@@ -62,8 +70,9 @@ pub struct RequestGuard {
     start: Stamp,
     finished: bool,
     spent: Spent,
-    trace: Option<[u8; TRACE_DIGITS]>,
+    trace: Option<[u8; DIGITS]>,
     request_id: Option<Box<ShortText>>,
+    slot: Option<Taken>,
     _in_flight: InFlightGuard,
 }
 
@@ -74,29 +83,33 @@ fn method_label(method: &str) -> &'static str {
 
 impl Route {
     /// Requests of `method` to `route`; without a route, those that no route matched.
-    pub(crate) fn new(registry: &Arc<Registry>, slow: &Arc<SlowLog>, method: &str, route: Option<&str>) -> Self {
+    pub(crate) fn new(registry: &Arc<Registry>, logs: RequestLogs, method: &str, route: Option<&str>) -> Self {
         let labels = Labels::from_pairs([("http.request.method", method_label(method)), ("url.scheme", "http")]);
         let in_flight = registry.in_flight(ACTIVE, labels.clone(), Room::Reserved);
         let labels = match route {
             Some(route) => labels.with("http.route", route),
             None => labels,
         };
+        let number = logs.open.number_of(&labels);
         Self(Arc::new(Series {
             registry: Arc::clone(registry),
             labels,
             in_flight,
             by_outcome: Resolved::new(),
-            slow: Arc::clone(slow),
-            slow_nanos: u64::try_from(slow.thresholds.request.as_nanos()).unwrap_or(u64::MAX),
+            number,
+            slow_nanos: u64::try_from(logs.slow.thresholds.request.as_nanos()).unwrap_or(u64::MAX),
+            logs,
         }))
     }
 
-    /// A request begins. Cost: one clock read and two relaxed `fetch_add`.
+    /// A request begins. Cost: one clock read, two relaxed `fetch_add`, and a slot among the open requests.
     pub fn start(&self) -> RequestGuard {
         let in_flight = self.0.in_flight.enter();
+        let start = Stamp::now();
         RequestGuard {
+            slot: self.0.logs.open.enter(self.0.number, start),
             route: self.clone(),
-            start: Stamp::now(),
+            start,
             finished: false,
             spent: Spent::default(),
             trace: None,
@@ -138,14 +151,21 @@ impl Series {
 }
 
 impl RequestGuard {
-    /// The W3C trace that the request belongs to: the value of its header `traceparent`. Kept with the request when it is
-    /// slow. What is no such value is ignored.
+    /// The W3C trace that the request belongs to: the value of its header `traceparent`. Shown while the request is open, and
+    /// kept with it when it is slow. What is no such value is ignored.
     pub fn traceparent(&mut self, value: &[u8]) {
         self.trace = value.get(TRACE_START..).and_then(|rest| rest.first_chunk()).copied();
+        if let (Some(slot), Some(digits)) = (&self.slot, &self.trace) {
+            self.route.0.logs.open.say_trace(slot, digits);
+        }
     }
 
-    /// What the service calls the request: kept with it when it is slow by the time this is called, so call it late.
+    /// What the service calls the request: shown while the request is open, its first 40 bytes, and kept with it when it is
+    /// slow. Said again of a request that is slow by then, the later one is kept.
     pub fn request_id(&mut self, id: &str) {
+        if let Some(slot) = &self.slot {
+            self.route.0.logs.open.say_id(slot, id);
+        }
         if self.is_slow() {
             self.request_id = Some(Box::new(ShortText::new(id)));
         }
@@ -160,7 +180,7 @@ impl RequestGuard {
     /// what the request spent. For a future, that is each of its polls.
     pub fn spending<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let (done, spent) = self.spent.during(work);
-        self.spent = spent;
+        self.set_spent(spent);
         done
     }
 
@@ -172,6 +192,9 @@ impl RequestGuard {
     /// Puts back what [`spent`](Self::spent) gave, with what was spent since.
     pub fn set_spent(&mut self, spent: Spent) {
         self.spent = spent;
+        if self.slot.is_none() {
+            self.slot = self.route.0.logs.open.enter_late(self.route.0.number, self.start);
+        }
     }
 
     #[cold]
@@ -186,11 +209,11 @@ impl RequestGuard {
         };
         entry.status = status;
         entry.error_type = error_type.map(ShortText::new);
-        let digits = self.trace.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        entry.trace_id = digits.and_then(|digits| std::str::from_utf8(&digits).map(ShortText::new).ok());
-        entry.request_id = self.request_id.as_deref().copied();
+        entry.trace_id = self.trace.as_ref().and_then(open_requests::trace_id);
+        let said_before = || self.slot.as_ref().and_then(|slot| series.logs.open.id(slot));
+        entry.request_id = self.request_id.as_deref().copied().or_else(said_before);
         entry.spent = Some(self.spent);
-        series.slow.requests.add(entry);
+        series.logs.slow.requests.add(entry);
     }
 
     /// The request was answered with `status`.
@@ -215,6 +238,7 @@ impl RequestGuard {
         if nanos >= self.route.0.slow_nanos {
             self.keep_slow(outcome, nanos);
         }
+        self.route.0.logs.open.leave(self.slot.take());
     }
 }
 

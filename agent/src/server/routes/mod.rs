@@ -3,6 +3,7 @@
 mod actions;
 mod basics;
 mod health;
+mod open;
 mod profile;
 mod reserved;
 mod slow;
@@ -11,5 +12,13 @@ mod views;
 use super::route::Route;
 
 /// All routes.
-pub(super) const TABLE: &[&[Route]] =
-    &[actions::ROUTES, basics::ROUTES, health::ROUTES, profile::ROUTES, reserved::ROUTES, slow::ROUTES, views::ROUTES];
+pub(super) const TABLE: &[&[Route]] = &[
+    actions::ROUTES,
+    basics::ROUTES,
+    health::ROUTES,
+    open::ROUTES,
+    profile::ROUTES,
+    reserved::ROUTES,
+    slow::ROUTES,
+    views::ROUTES,
+];
