@@ -151,19 +151,21 @@ impl Agent {
 
     /// The requests of one route, with its template: `/carts/{id}`.
     pub fn route(&self, method: &str, route: &str) -> Route {
-        Route::new(&self.core().registry, self.core().request_logs(), method, Some(route))
+        Route::new(&self.core().registry, self.core().requests.clone(), method, Some(route))
     }
 
     /// The requests of one method that no route matched; their paths are never labels.
     pub fn unmatched(&self, method: &str) -> Route {
-        Route::new(&self.core().registry, self.core().request_logs(), method, None)
+        Route::new(&self.core().registry, self.core().requests.clone(), method, None)
     }
 
     /// The queries of one summary: `agent.query("postgresql", "SELECT carts")`.
     pub fn query(&self, system: &str, summary: &str) -> Query {
         let config = &self.core().config;
-        let options =
-            crate::signals::QueryOptions { slow: Arc::clone(&self.core().slow), returned_rows: config.returned_rows };
+        let options = crate::signals::QueryOptions {
+            slow: Arc::clone(&self.core().requests.slow),
+            returned_rows: config.returned_rows,
+        };
         Query::new(&self.core().registry, options, system, summary)
     }
 

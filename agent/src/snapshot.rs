@@ -1,11 +1,11 @@
 //! Turns registry and collectors into the immutable [`Snapshot`] that every exporter reads; the only allocating reader.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use heartline_shared::catalog::{self, Kind};
 use heartline_shared::snapshot::{CheckResult, Family, HeapVerdict, HistogramSeries, NumberSeries};
-use heartline_shared::{Histogram, Labels};
+use heartline_shared::{Histogram, Labels, UnixMillis};
 
 pub(crate) use crate::clock::Tick;
 
@@ -104,6 +104,43 @@ impl Families {
             family
         });
         sorted.collect()
+    }
+}
+
+/// A single event that stands for the bucket of a histogram that counts it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Exemplar {
+    /// In the unit of the histogram.
+    pub(crate) value: f64,
+    pub(crate) at: UnixMillis,
+    /// How to find it elsewhere: `trace_id`, `request_id`.
+    pub(crate) labels: Vec<(&'static str, String)>,
+}
+
+/// Exemplars by metric and series.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Exemplified(HashMap<(&'static str, Labels), Vec<Exemplar>>);
+
+impl Exemplified {
+    pub(crate) fn add(&mut self, metric: &'static str, series: Labels, exemplar: Exemplar) {
+        self.0.entry((metric, series)).or_default().push(exemplar);
+    }
+
+    /// Those of one series of a metric.
+    pub(crate) fn of(&self, metric: &str, series: &Labels) -> &[Exemplar] {
+        if self.0.is_empty() {
+            return &[];
+        }
+        let metric = catalog::find(metric).map(|metric| metric.name);
+        metric.and_then(|metric| self.0.get(&(metric, series.clone()))).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Exemplar {
+    /// The newest one with a value above one boundary and not above another.
+    pub(crate) fn newest(among: &[Self], above: f64, up_to: f64) -> Option<&Self> {
+        let fitting = among.iter().filter(|exemplar| exemplar.value > above && exemplar.value <= up_to);
+        fitting.max_by_key(|exemplar| exemplar.at)
     }
 }
 

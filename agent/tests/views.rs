@@ -10,9 +10,14 @@ use heartline_shared::frame::{Decoder, Event, Value};
 use tracing::field::{Field, Visit};
 
 fn get(address: SocketAddr, path: &str) -> Vec<u8> {
+    get_as(address, path, "*/*")
+}
+
+fn get_as(address: SocketAddr, path: &str, accept: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).expect("the agent listens");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket has deadlines");
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").expect("the agent reads");
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\nconnection: close\r\n\r\n")
+        .expect("the agent reads");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("the agent answers");
     answer
@@ -76,6 +81,31 @@ fn requests_that_are_open_are_listed_the_oldest_first_with_their_ids() {
     hanging.finish(201);
     let open = document(address, "/api/v1/inflight");
     assert_eq!((&open["count"], &open["unlisted"]), (&0.into(), &0.into()), "{open}");
+}
+
+#[test]
+fn a_request_with_an_id_stands_for_its_bucket_where_the_scraper_can_read_that() {
+    let agent = Agent::builder("shop").listen("127.0.0.1:0").start().unwrap();
+    let address = agent.local_addr().unwrap();
+    let cart = agent.route("GET", "/cart");
+    let mut traced = cart.start();
+    traced.traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    traced.request_id("order-7");
+    traced.finish(500);
+    cart.start().finish(200);
+    let page = |accept| String::from_utf8_lossy(&get_as(address, "/metrics", accept)).into_owned();
+    let open = page("application/openmetrics-text;version=1.0.0");
+    let shown: Vec<&str> = open.lines().filter(|line| line.contains(" # {")).collect();
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    assert!(shown[0].contains("http_response_status_code=\"500\""), "{}", shown[0]);
+    assert!(
+        shown[0].contains("# {trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\",request_id=\"order-7\"}"),
+        "{}",
+        shown[0]
+    );
+    let protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+    assert_eq!(page(protobuf).matches("4bf92f3577b34da6a3ce929d0e0e4736").count(), 1);
+    assert!(!page("text/plain").contains("4bf92f35"));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::server::{Deadlines, Options, Policy, Source, Token};
 use crate::signals::{
     Conduct, Failures, HealthChecks, OpenRequests, Overall, Probes, RequestLogs, Round, SlowLog, Thresholds,
 };
-use crate::snapshot::{Collector, Families, Tick};
+use crate::snapshot::{Collector, Exemplified, Families, Tick};
 
 /// Called with the agent's own figures about the heap when the leak verdict changes.
 pub(crate) type HeapCallback = Box<dyn Fn(&Snapshot) + Send>;
@@ -36,10 +36,9 @@ pub(crate) struct Core {
     pub(crate) health: HealthChecks,
     pub(crate) handles: NamedHandles,
     pub(crate) actions: Actions,
-    pub(crate) slow: Arc<SlowLog>,
+    pub(crate) requests: RequestLogs,
     #[cfg(feature = "jemalloc")]
     pub(crate) profiler: crate::heap::Profiler,
-    open: Arc<OpenRequests>,
     /// What the service itself is asked in each round.
     pub(crate) probes: Probes,
     /// The process, then the heap, which reads what the others added.
@@ -84,8 +83,7 @@ impl Core {
             health: HealthChecks::default(),
             handles: NamedHandles::default(),
             actions: Actions::default(),
-            slow: Arc::new(SlowLog::new(thresholds)),
-            open: Arc::default(),
+            requests: RequestLogs::new(thresholds),
             probes: Probes::default(),
             stages: Default::default(),
             collected: Mutex::default(),
@@ -127,9 +125,9 @@ impl Core {
             *list = collectors;
         }
         crate::recording::recorder().read().maintain();
-        self.slow.tell();
+        self.requests.slow.tell();
         let history =
-            self.recorder.as_ref().map_or(0, FlightRecorder::bytes) + self.failures.bytes() + self.open.bytes();
+            self.recorder.as_ref().map_or(0, FlightRecorder::bytes) + self.failures.bytes() + self.requests.bytes();
         families.integer("heartline.agent.memory", Labels::empty(), (self.registry.bytes() + history) as u64);
         families.number("heartline.agent.cpu.time", Labels::empty(), thread_cpu_time().as_secs_f64());
         let leak = |families: &Families| families.heap.as_ref().map_or(Leak::None, |heap| heap.leak);
@@ -180,11 +178,6 @@ impl Core {
             let (conduct, snapshot) = (Arc::clone(&alert.conduct), Arc::clone(&snapshot));
             conduct.call(pool, now.mono, move || (alert.callback.lock())(&snapshot), || ());
         }
-    }
-
-    /// Where single requests are kept.
-    pub(crate) fn request_logs(&self) -> RequestLogs {
-        RequestLogs { slow: Arc::clone(&self.slow), open: Arc::clone(&self.open) }
     }
 
     /// Counts the failures of one callback of the service.
@@ -266,11 +259,15 @@ impl Source for Core {
     }
 
     fn slow(&self) -> Option<&SlowLog> {
-        Some(&self.slow)
+        Some(&self.requests.slow)
     }
 
     fn open(&self) -> Option<&OpenRequests> {
-        Some(&self.open)
+        Some(&self.requests.open)
+    }
+
+    fn exemplars(&self) -> Exemplified {
+        self.requests.exemplars()
     }
 
     fn actions(&self) -> Option<&Actions> {

@@ -12,6 +12,8 @@ use heartline_shared::catalog::{self, Kind, Metric};
 use heartline_shared::snapshot::{Family, HistogramSeries};
 use heartline_shared::{Grid, GridKind, Histogram, Labels, Snapshot};
 
+use crate::snapshot::{Exemplar, Exemplified};
+
 const SAMPLE_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
 /// Units that OpenMetrics is told: its family names must end in them.
 const UNITS: [&str; 3] = ["seconds", "bytes", "ratio"];
@@ -53,10 +55,15 @@ pub(crate) enum Text {
     OpenMetrics,
 }
 
-/// Writes the selected metrics of `snapshot`, those of the catalogue first.
-pub(crate) fn render_selected(snapshot: &Snapshot, selection: &Selection, text: Text, out: &mut String) {
+/// Writes the selected metrics of `snapshot`, those of the catalogue first. Only OpenMetrics has room for exemplars.
+pub(crate) fn render_selected(
+    (snapshot, exemplars): (&Snapshot, &Exemplified),
+    selection: &Selection,
+    text: Text,
+    out: &mut String,
+) {
     let classic = Classic::of(snapshot);
-    let mut page = Page { out, text, classic: &classic };
+    let mut page = Page { out, text, classic: &classic, exemplars };
     if selection.is_everything() {
         page.target(snapshot);
     }
@@ -187,6 +194,7 @@ struct Page<'a> {
     out: &'a mut String,
     text: Text,
     classic: &'a Classic<'a>,
+    exemplars: &'a Exemplified,
 }
 
 impl Page<'_> {
@@ -252,16 +260,26 @@ impl Page<'_> {
         let Some(grid) = self.classic.grid(named.family.grid_kind()) else { return };
         let sum = series.histogram.sum_in_unit(grid);
         let comma = if labels.is_empty() { "" } else { "," };
-        let mut bucket = |upper: &str, below: u64| {
-            for part in [name, "_bucket{", labels, comma, upper] {
+        let exemplars = match self.text {
+            Text::Prometheus => &[],
+            Text::OpenMetrics => self.exemplars.of(&named.family.name, &series.labels),
+        };
+        let mut lower = f64::NEG_INFINITY;
+        let mut bucket = |upper: f64, shown: &str, below: u64| {
+            for part in [name, "_bucket{", labels, comma, shown] {
                 self.out.push_str(part);
             }
-            let _ = writeln!(self.out, "{below}");
+            let _ = write!(self.out, "{below}");
+            if let Some(exemplar) = Exemplar::newest(exemplars, lower, upper) {
+                write_exemplar(exemplar, self.out);
+            }
+            self.out.push('\n');
+            lower = upper;
         };
-        for ((_, below), upper) in Boundary::cumulative(&named.boundaries, &series.histogram).zip(uppers) {
-            bucket(upper, below);
+        for ((upper, below), shown) in Boundary::cumulative(&named.boundaries, &series.histogram).zip(uppers) {
+            bucket(upper, shown, below);
         }
-        bucket("le=\"+Inf\"} ", series.histogram.count);
+        bucket(f64::INFINITY, "le=\"+Inf\"} ", series.histogram.count);
         self.sample(name, "_sum", labels, sum);
         #[expect(clippy::cast_precision_loss, reason = "a count; exact below 2^53")]
         self.sample(name, "_count", labels, series.histogram.count as f64);
@@ -305,9 +323,22 @@ pub(super) fn named_labels(labels: &Labels, histogram: bool) -> Vec<(String, Str
     named
 }
 
+/// An exemplar behind its sample. Names and values together are 128 characters at most: ids are cut to 64 bytes before.
+fn write_exemplar(exemplar: &Exemplar, text: &mut String) {
+    text.push_str(" # {");
+    write_pairs(exemplar.labels.iter().map(|(name, value)| (*name, value.as_str())), text);
+    let seconds = exemplar.at.0 as f64 / 1e3;
+    let _ = write!(text, "}} {:?} {seconds:.3}", exemplar.value);
+}
+
 /// Labels without the braces.
 fn write_labels(labels: &Labels, histogram: bool, text: &mut String) {
-    for (at, (name, value)) in named_labels(labels, histogram).iter().enumerate() {
+    let named = named_labels(labels, histogram);
+    write_pairs(named.iter().map(|(name, value)| (name.as_str(), value.as_str())), text);
+}
+
+fn write_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, text: &mut String) {
+    for (at, (name, value)) in pairs.enumerate() {
         if at > 0 {
             text.push(',');
         }
@@ -340,8 +371,8 @@ fn label_name(attribute: &str, histogram: bool) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use heartline_shared::Histogram;
     use heartline_shared::snapshot::NumberSeries;
+    use heartline_shared::{Histogram, UnixMillis};
     use proptest::prelude::*;
 
     use super::*;
@@ -374,7 +405,7 @@ mod tests {
 
     fn text(snapshot: &Snapshot) -> String {
         let mut out = String::new();
-        render_selected(snapshot, &Selection::default(), Text::Prometheus, &mut out);
+        render_selected((snapshot, &Exemplified::default()), &Selection::default(), Text::Prometheus, &mut out);
         out
     }
 
@@ -441,7 +472,7 @@ process_uptime_seconds 12.5
         ]);
         page.version = Some("1".to_owned());
         let mut out = String::new();
-        render_selected(&page, &Selection::default(), Text::OpenMetrics, &mut out);
+        render_selected((&page, &Exemplified::default()), &Selection::default(), Text::OpenMetrics, &mut out);
         for expected in [
             "# TYPE target info\ntarget_info{service_version=\"1\"} 1\n",
             "# TYPE process_cpu_time_seconds counter\n# UNIT process_cpu_time_seconds seconds\nprocess_cpu_time_seconds_total 3.25\n",
@@ -530,6 +561,34 @@ process_uptime_seconds 12.5
     }
 
     #[test]
+    fn exemplars_stand_behind_their_buckets_in_openmetrics_alone() {
+        let series = labels([("http.route", "/cart")]);
+        let name = "http.server.request.duration";
+        let page = snapshot(vec![durations(name, series.clone(), &[30 * MILLISECOND, 20_000 * MILLISECOND])]);
+        let mut exemplars = Exemplified::default();
+        let exemplar =
+            |value, at, id: &str| Exemplar { value, at: UnixMillis(at), labels: vec![("trace_id", id.to_owned())] };
+        exemplars.add(name, series.clone(), exemplar(0.03, 1_500, "a"));
+        exemplars.add(name, series.clone(), exemplar(0.04, 2_500, "b"));
+        exemplars.add(name, series, exemplar(20.0, 3_000, "c\"\n"));
+        let render = |text| {
+            let mut out = String::new();
+            render_selected((&page, &exemplars), &Selection::default(), text, &mut out);
+            out
+        };
+        let open = render(Text::OpenMetrics);
+        let shown: Vec<&str> = open.lines().filter(|line| line.contains(" # {")).collect();
+        assert_eq!(
+            shown,
+            [
+                "http_server_request_duration_seconds_bucket{http_route=\"/cart\",le=\"0.05\"} 1 # {trace_id=\"b\"} 0.04 2.500",
+                "http_server_request_duration_seconds_bucket{http_route=\"/cart\",le=\"+Inf\"} 2 # {trace_id=\"c\\\"\\n\"} 20.0 3.000",
+            ]
+        );
+        assert!(!render(Text::Prometheus).contains(" # {"));
+    }
+
+    #[test]
     fn a_selection_names_a_metric_in_any_of_its_forms() {
         let page = snapshot(vec![
             durations("http.server.request.duration", Labels::empty(), &[5]),
@@ -537,7 +596,12 @@ process_uptime_seconds 12.5
         ]);
         let types = |query: &str| {
             let mut out = String::new();
-            render_selected(&page, &Selection::from_query(query), Text::Prometheus, &mut out);
+            render_selected(
+                (&page, &Exemplified::default()),
+                &Selection::from_query(query),
+                Text::Prometheus,
+                &mut out,
+            );
             out.matches("# TYPE").count()
         };
         assert_eq!(types(""), 2);

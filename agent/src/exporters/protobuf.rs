@@ -13,6 +13,7 @@ use heartline_shared::{Exponential, Grid, Labels, Native, Snapshot};
 
 use super::message::Message;
 use super::prometheus::{Boundary, Classic, Selection, named_labels};
+use crate::snapshot::{Exemplar, Exemplified};
 
 /// Buckets with values of one native histogram; one with more is written in coarser ones, as client libraries do.
 const BUCKETS_MAX: usize = 160;
@@ -30,7 +31,11 @@ mod field {
 }
 
 /// Writes the selected metrics of `snapshot`, those of the catalogue first.
-pub(crate) fn render_selected(snapshot: &Snapshot, selection: &Selection, out: &mut Vec<u8>) {
+pub(crate) fn render_selected(
+    (snapshot, exemplars): (&Snapshot, &Exemplified),
+    selection: &Selection,
+    out: &mut Vec<u8>,
+) {
     let classic = Classic::of(snapshot);
     let mut document = Message(out);
     if let Some(version) = snapshot.version.as_ref().filter(|_| selection.is_everything()) {
@@ -48,7 +53,8 @@ pub(crate) fn render_selected(snapshot: &Snapshot, selection: &Selection, out: &
             }
             let Some(grid) = classic.grid(family.family.grid_kind()) else { return };
             for series in &family.family.histograms {
-                message.histogram(series, grid, &family.boundaries);
+                let exemplars = exemplars.of(&family.family.name, &series.labels);
+                message.histogram(series, grid, &family.boundaries, exemplars);
             }
         });
     }
@@ -83,24 +89,48 @@ impl Message<'_> {
         }
     }
 
-    fn histogram(&mut self, series: &HistogramSeries, grid: &Grid, boundaries: &[Boundary]) {
+    fn histogram(&mut self, series: &HistogramSeries, grid: &Grid, boundaries: &[Boundary], exemplars: &[Exemplar]) {
         let native = native(series, grid);
         self.message(field::FAMILY_METRIC, |metric| {
             metric.labels(&series.labels, true);
             metric.message(field::METRIC_HISTOGRAM, |histogram| {
                 histogram.integer(1, native.count);
                 histogram.float(2, native.sum);
+                let mut lower = f64::NEG_INFINITY;
                 for (upper, below) in Boundary::cumulative(boundaries, &series.histogram) {
-                    histogram.message(3, |bucket| bucket.bucket(upper, below));
+                    let exemplar = Exemplar::newest(exemplars, lower, upper);
+                    histogram.message(3, |bucket| bucket.bucket(upper, below, exemplar));
+                    lower = upper;
+                }
+                // the bucket of all others is understood, unless it has an exemplar
+                if let Some(exemplar) = Exemplar::newest(exemplars, lower, f64::INFINITY) {
+                    histogram.message(3, |bucket| bucket.bucket(f64::INFINITY, native.count, Some(exemplar)));
                 }
                 histogram.native(&native);
             });
         });
     }
 
-    fn bucket(&mut self, upper: f64, below: u64) {
+    fn bucket(&mut self, upper: f64, below: u64, exemplar: Option<&Exemplar>) {
         self.integer(1, below);
         self.float(2, upper);
+        if let Some(exemplar) = exemplar {
+            self.message(3, |message| message.exemplar(exemplar));
+        }
+    }
+
+    fn exemplar(&mut self, exemplar: &Exemplar) {
+        for (name, value) in &exemplar.labels {
+            self.message(1, |pair| {
+                pair.text(1, name);
+                pair.text(2, value);
+            });
+        }
+        self.float(2, exemplar.value);
+        self.message(3, |timestamp| {
+            timestamp.integer(1, exemplar.at.0 / 1_000);
+            timestamp.integer(2, exemplar.at.0 % 1_000 * 1_000_000);
+        });
     }
 
     fn native(&mut self, native: &Native) {
@@ -139,7 +169,11 @@ mod tests {
 
     fn document(metrics: Vec<Family>) -> Vec<u8> {
         let mut out = Vec::new();
-        render_selected(&Snapshot { metrics, ..Snapshot::default() }, &Selection::default(), &mut out);
+        render_selected(
+            (&Snapshot { metrics, ..Snapshot::default() }, &Exemplified::default()),
+            &Selection::default(),
+            &mut out,
+        );
         out
     }
 

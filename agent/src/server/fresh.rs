@@ -11,6 +11,7 @@ use super::Source;
 use super::answer::Body;
 use crate::exporters::prometheus::{self, Selection, Text};
 use crate::exporters::{Format, protobuf};
+use crate::snapshot::Exemplified;
 
 /// How old an answer may be.
 const AGE_MAX: Duration = Duration::from_millis(250);
@@ -24,6 +25,7 @@ pub(super) struct Fresh {
 /// A snapshot with the forms in which it was asked for.
 pub(super) struct Rendered {
     pub(super) snapshot: Arc<Snapshot>,
+    exemplars: Exemplified,
     json: OnceLock<Body>,
     metrics: [OnceLock<Body>; Format::ALL.len()],
 }
@@ -45,6 +47,7 @@ impl Fresh {
             _ => {
                 let rendered = Arc::new(Rendered {
                     snapshot: self.source.snapshot(),
+                    exemplars: self.source.exemplars(),
                     json: OnceLock::new(),
                     metrics: Default::default(),
                 });
@@ -70,7 +73,7 @@ impl Rendered {
     pub(super) fn selected_metrics(&self, format: Format, selection: &Selection) -> Body {
         let text = |text| {
             let mut page = String::with_capacity(64 << 10);
-            prometheus::render_selected(&self.snapshot, selection, text, &mut page);
+            prometheus::render_selected((&self.snapshot, &self.exemplars), selection, text, &mut page);
             Body::new(page)
         };
         match format {
@@ -78,7 +81,7 @@ impl Rendered {
             Format::OpenMetrics => text(Text::OpenMetrics),
             Format::Protobuf => {
                 let mut bytes = Vec::with_capacity(64 << 10);
-                protobuf::render_selected(&self.snapshot, selection, &mut bytes);
+                protobuf::render_selected((&self.snapshot, &self.exemplars), selection, &mut bytes);
                 Body::new(bytes)
             }
         }

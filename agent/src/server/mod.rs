@@ -35,6 +35,7 @@ use heartline_shared::Snapshot;
 use crate::actions::Actions;
 use crate::recorder::FlightRecorder;
 use crate::signals::{Failures, OpenRequests, Overall, SlowLog};
+use crate::snapshot::Exemplified;
 
 pub(crate) use access::Policy;
 pub(crate) use listener::{BoundAddress, Deadlines, Endpoint, Options};
@@ -69,6 +70,11 @@ pub(crate) trait Source: Send + Sync {
     /// The requests that are being served; `None` when they are not kept.
     fn open(&self) -> Option<&OpenRequests> {
         None
+    }
+
+    /// Single requests that stand for the buckets that count them.
+    fn exemplars(&self) -> Exemplified {
+        Exemplified::default()
     }
 
     /// What a person on call may make the service do; `None` when nothing.

@@ -5,6 +5,7 @@
 mod breakers;
 mod caches;
 mod callbacks;
+mod exemplars;
 mod failures;
 mod families;
 mod health;

@@ -135,12 +135,7 @@ impl OpenRequests {
 
     /// The open requests, the oldest first, and how many there are beside them that found no slot.
     pub(crate) fn oldest_first(&self, now: Stamp) -> (Vec<OpenRequest>, u64) {
-        let mut by_number = vec![None; self.numbers.len()];
-        for (labels, number) in self.numbers.iter() {
-            if let Some(place) = by_number.get_mut(*number as usize) {
-                *place = Some(labels);
-            }
-        }
+        let by_number = self.routes();
         let seen = LazyLock::force(&self.slots).read();
         let mut open: Vec<OpenRequest> = seen
             .map(|seen| OpenRequest {
@@ -154,10 +149,22 @@ impl OpenRequests {
         (open, self.unplaced.load(Ordering::Relaxed))
     }
 
+    /// The labels of each route by its number.
+    pub(crate) fn routes(&self) -> Vec<Option<&Labels>> {
+        let mut by_number = vec![None; self.numbers.len()];
+        for (labels, number) in self.numbers.iter() {
+            if let Some(place) = by_number.get_mut(*number as usize) {
+                *place = Some(labels);
+            }
+        }
+        by_number
+    }
+
     /// Bytes that are kept.
     pub(crate) fn bytes(&self) -> usize {
-        let slots = if self.numbers.len() > 0 { Slots::BYTES } else { 0 };
-        slots + self.numbers.len() * AppendMap::<Labels, u32>::ENTRY_BYTES
+        let entry = |labels: &Labels| AppendMap::<Labels, u32>::ENTRY_BYTES + labels.heap_bytes();
+        let routes: usize = self.numbers.iter().map(|(labels, _)| entry(labels)).sum();
+        if routes > 0 { Slots::BYTES + routes } else { 0 }
     }
 }
 

@@ -8,10 +8,12 @@ use crate::clock::{Stamp, Tick};
 use crate::instruments::{DIGITS, Histogram, InFlight, InFlightGuard, Taken};
 use crate::registry::{Registry, Room};
 use crate::signals::ShortText;
+use crate::signals::exemplars::{ExemplarRequest, Exemplars, Given};
 use crate::signals::open_requests::{self, OpenRequests};
 use crate::signals::resolved::Resolved;
-use crate::signals::slow::{SlowEntry, SlowLog};
+use crate::signals::slow::{SlowEntry, SlowLog, Thresholds};
 use crate::signals::spent::Spent;
+use crate::snapshot::{Exemplar, Exemplified};
 
 pub(crate) const DURATION: &str = "http.server.request.duration";
 const ACTIVE: &str = "http.server.active_requests";
@@ -23,8 +25,10 @@ const TRACE_START: usize = 3;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Outcome {
+pub(crate) enum Outcome {
+    /// Answered with this status.
     Status(u16),
+    /// Not answered, or not to the end, with this type of error.
     Failed(Option<u16>, &'static str),
     Cancelled,
     Panicked,
@@ -51,6 +55,7 @@ struct Series {
     by_outcome: Resolved<Outcome, Histogram>,
     logs: RequestLogs,
     number: u32,
+    exemplars_given: Given,
     slow_nanos: u64,
 }
 
@@ -59,6 +64,7 @@ struct Series {
 pub(crate) struct RequestLogs {
     pub(crate) slow: Arc<SlowLog>,
     pub(crate) open: Arc<OpenRequests>,
+    pub(crate) exemplars: Arc<Exemplars>,
 }
 
 /// A request being served. Finish it with its status; dropped unfinished it counts as cancelled, and as panicked when
@@ -73,6 +79,8 @@ pub struct RequestGuard {
     trace: Option<[u8; DIGITS]>,
     request_id: Option<Box<ShortText>>,
     slot: Option<Taken>,
+    /// Whether somebody may look the request up elsewhere.
+    has_id: bool,
     _in_flight: InFlightGuard,
 }
 
@@ -91,12 +99,14 @@ impl Route {
             None => labels,
         };
         let number = logs.open.number_of(&labels);
+        logs.exemplars.prepare();
         Self(Arc::new(Series {
             registry: Arc::clone(registry),
             labels,
             in_flight,
             by_outcome: Resolved::new(),
             number,
+            exemplars_given: Given::default(),
             slow_nanos: u64::try_from(logs.slow.thresholds.request.as_nanos()).unwrap_or(u64::MAX),
             logs,
         }))
@@ -114,6 +124,7 @@ impl Route {
             spent: Spent::default(),
             trace: None,
             request_id: None,
+            has_id: false,
             _in_flight: in_flight,
         }
     }
@@ -125,28 +136,61 @@ impl Route {
 }
 
 impl Series {
-    /// The series of an outcome, per the semantic conventions: the status is a label, and `error.type` is there only
-    /// for failures.
     fn resolve(&self, outcome: Outcome) -> Histogram {
-        let labels = self.labels.clone();
-        let labels = match outcome {
-            Outcome::Status(status @ 500..=599) => {
+        self.registry.histogram(DURATION, outcome.of(self.labels.clone()), Room::Reserved)
+    }
+}
+
+impl Outcome {
+    /// The labels of a route with those of the outcome, per the semantic conventions: the status is a label, and
+    /// `error.type` is there only for failures.
+    fn of(self, labels: Labels) -> Labels {
+        match self {
+            Self::Status(status @ 500..=599) => {
                 let status = status.to_string();
                 labels.with("error.type", status.clone()).with("http.response.status_code", status)
             }
-            Outcome::Status(status @ 100..=599) => labels.with("http.response.status_code", status.to_string()),
-            Outcome::Status(_) => labels.with("http.response.status_code", OTHER),
-            Outcome::Failed(status, error_type) => {
+            Self::Status(status @ 100..=599) => labels.with("http.response.status_code", status.to_string()),
+            Self::Status(_) => labels.with("http.response.status_code", OTHER),
+            Self::Failed(status, error_type) => {
                 let labels = labels.with("error.type", error_type);
                 match status {
                     Some(status) => labels.with("http.response.status_code", status.to_string()),
                     None => labels,
                 }
             }
-            Outcome::Cancelled => labels.with("error.type", "cancelled"),
-            Outcome::Panicked => labels.with("error.type", "panic"),
-        };
-        self.registry.histogram(DURATION, labels, Room::Reserved)
+            Self::Cancelled => labels.with("error.type", "cancelled"),
+            Self::Panicked => labels.with("error.type", "panic"),
+        }
+    }
+}
+
+impl RequestLogs {
+    pub(crate) fn new(thresholds: Thresholds) -> Self {
+        Self { slow: Arc::new(SlowLog::new(thresholds)), open: Arc::default(), exemplars: Arc::default() }
+    }
+
+    /// Bytes that are kept, beside the slow ones.
+    pub(crate) fn bytes(&self) -> usize {
+        match self.open.bytes() {
+            0 => 0,
+            open => open + Exemplars::BYTES,
+        }
+    }
+
+    /// What stands for the buckets of request durations, by series.
+    pub(crate) fn exemplars(&self) -> Exemplified {
+        let routes = self.open.routes();
+        let mut exemplars = Exemplified::default();
+        for request in self.exemplars.all() {
+            let Some(route) = routes.get(request.route as usize).copied().flatten() else { continue };
+            let trace = request.trace.as_ref().and_then(open_requests::trace_id).map(|id| ("trace_id", id));
+            let ids = trace.into_iter().chain(request.request_id.map(|id| ("request_id", id)));
+            let labels = ids.map(|(name, id)| (name, id.as_str().to_owned())).collect();
+            let exemplar = Exemplar { value: request.nanos as f64 / 1e9, at: request.at, labels };
+            exemplars.add(DURATION, request.outcome.of(route.clone()), exemplar);
+        }
+        exemplars
     }
 }
 
@@ -154,6 +198,7 @@ impl RequestGuard {
     /// The W3C trace that the request belongs to: the value of its header `traceparent`. Shown while the request is open, and
     /// kept with it when it is slow. What is no such value is ignored.
     pub fn traceparent(&mut self, value: &[u8]) {
+        self.has_id = true;
         self.trace = value.get(TRACE_START..).and_then(|rest| rest.first_chunk()).copied();
         if let (Some(slot), Some(digits)) = (&self.slot, &self.trace) {
             self.route.0.logs.open.say_trace(slot, digits);
@@ -163,6 +208,7 @@ impl RequestGuard {
     /// What the service calls the request: shown while the request is open, its first 40 bytes, and kept with it when it is
     /// slow. Said again of a request that is slow by then, the later one is kept.
     pub fn request_id(&mut self, id: &str) {
+        self.has_id = true;
         if let Some(slot) = &self.slot {
             self.route.0.logs.open.say_id(slot, id);
         }
@@ -210,10 +256,24 @@ impl RequestGuard {
         entry.status = status;
         entry.error_type = error_type.map(ShortText::new);
         entry.trace_id = self.trace.as_ref().and_then(open_requests::trace_id);
-        let said_before = || self.slot.as_ref().and_then(|slot| series.logs.open.id(slot));
-        entry.request_id = self.request_id.as_deref().copied().or_else(said_before);
+        entry.request_id = self.newest_request_id();
         entry.spent = Some(self.spent);
         series.logs.slow.requests.add(entry);
+    }
+
+    fn newest_request_id(&self) -> Option<ShortText> {
+        let said_early = || self.slot.as_ref().and_then(|slot| self.route.0.logs.open.id(slot));
+        self.request_id.as_deref().copied().or_else(said_early)
+    }
+
+    #[cold]
+    fn keep_exemplar(&self, outcome: Outcome, nanos: u64) {
+        let mut request = ExemplarRequest::new(self.route.0.number, outcome, nanos);
+        request.trace = self.trace.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        request.request_id = self.newest_request_id();
+        if request.trace.is_some() || request.request_id.is_some() {
+            self.route.0.logs.exemplars.keep(request);
+        }
     }
 
     /// The request was answered with `status`.
@@ -237,6 +297,9 @@ impl RequestGuard {
         self.route.record(outcome, nanos);
         if nanos >= self.route.0.slow_nanos {
             self.keep_slow(outcome, nanos);
+        }
+        if self.has_id && self.route.0.exemplars_given.is_due(self.start, nanos) {
+            self.keep_exemplar(outcome, nanos);
         }
         self.route.0.logs.open.leave(self.slot.take());
     }
