@@ -65,7 +65,7 @@ impl Agent {
     /// # Ok(()) }
     /// ```
     pub fn http_layer(&self) -> HttpLayer {
-        HttpLayer { routes: Arc::new(Routes::new(self.clone())), fixed: None }
+        HttpLayer { routes: Arc::new(Routes::new(self.clone())), fixed: None, reads_request_ids: false }
     }
 }
 
@@ -74,6 +74,7 @@ impl Agent {
 pub struct HttpLayer {
     routes: Arc<Routes>,
     fixed: Option<RouteTemplate>,
+    reads_request_ids: bool,
 }
 
 /// The template of the route that a request matched, such as `/products/{id}`, for routers that do not say it
@@ -103,6 +104,15 @@ impl HttpLayer {
     #[must_use]
     pub fn route(mut self, template: impl Into<Cow<'static, str>>) -> Self {
         self.fixed = Some(RouteTemplate::new(template));
+        self
+    }
+
+    /// Requests bring their ids in `x-request-id`, from a proxy or from a layer outside this one: open requests are listed
+    /// with them, and they can stand for the bucket that counts them. Without this, only slow requests have an id, which
+    /// is read from the answer. Cost: one more look-up among the headers of each request.
+    #[must_use]
+    pub fn request_ids(mut self) -> Self {
+        self.reads_request_ids = true;
         self
     }
 }
@@ -197,7 +207,9 @@ where
         if let Some(trace) = request.headers().get(TRACEPARENT) {
             guard.traceparent(trace.as_bytes());
         }
-        if let Some(id) = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()) {
+        if self.layer.reads_request_ids
+            && let Some(id) = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok())
+        {
             guard.request_id(id);
         }
         let mut open = OpenRequest::new(guard, request.method());

@@ -90,7 +90,7 @@ pub(crate) fn router(shop: Arc<Shop>, agent: &heartline::Agent) -> Router {
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(middleware::from_fn_with_state(Arc::clone(&shop), truth::keep))
-        .layer(agent.http_layer())
+        .layer(agent.http_layer().request_ids())
         .with_state(shop)
 }
 
