@@ -88,9 +88,9 @@ pub(crate) fn router(shop: Arc<Shop>, agent: &heartline::Agent) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(middleware::from_fn_with_state(Arc::clone(&shop), truth::keep))
         .layer(agent.http_layer().request_ids())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .with_state(shop)
 }
 
