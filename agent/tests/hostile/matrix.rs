@@ -136,12 +136,16 @@ fn there(path: &str) -> Option<There> {
     let open = ["/health", "/livez", "/readyz", "/startupz", "/-/healthy", "/-/ready"];
     let acts = ["/metrics/reset", "/cache/warm", "/cache/invalidate", "/jobs/retry", "/jobs/clear"];
     let later = ["/api/v1/advice", "/api/v1/alerts", "/api/v1/rules"];
+    // this process does not have the allocator whose heap can be sampled
+    let profile = path.starts_with("/api/v1/profile/");
     Some(if NO_PATHS.contains(&path) {
         return None;
     } else if open.contains(&path) {
         There { methods: GET, needs: Needs::Nothing, answer: 200 }
     } else if acts.iter().any(|act| path.ends_with(act)) || path.starts_with("/api/v1/actions/") {
         There { methods: POST, needs: Needs::Admin, answer: 200 }
+    } else if profile {
+        There { methods: GET, needs: Needs::Admin, answer: 501 }
     } else if path.starts_with("/api/admin/performance") {
         There { methods: GET, needs: Needs::ReadAlways, answer: 200 }
     } else {
