@@ -18,6 +18,8 @@ use self::thread::AgentThread;
 use crate::actions::{ActionError, ActionOutcome, ActionRequest};
 use crate::config::Config;
 use crate::error::Error;
+use crate::exporters::Format;
+use crate::exporters::prometheus::Selection;
 use crate::heap::{HeapCollector, HeapReport};
 use crate::instruments::{Counter, Gauge, Histogram};
 #[cfg(feature = "system")]
@@ -104,6 +106,13 @@ impl Agent {
     #[doc(hidden)]
     pub fn collect_at(&self, uptime: Duration) {
         self.core().collect_at(uptime);
+    }
+
+    /// The page that a scraper with this `Accept` gets: for benches.
+    #[doc(hidden)]
+    pub fn scrape(&self, accept: &str) -> Vec<u8> {
+        let snapshot = (&self.snapshot(), &self.core().requests.exemplars());
+        Format::accepted(accept).page(snapshot, &Selection::default())
     }
 
     /// Stops the agent and waits for it. A second call waits again.

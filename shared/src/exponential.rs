@@ -100,7 +100,8 @@ impl Exponential {
         let scale = scale.clamp(SCALE_MIN, finest);
         let zero_threshold = grid.upper_bound(0).unwrap_or_default() as f64 / grid.kind().per_unit() as f64;
         let (count, sum) = (histogram.count, histogram.sum_in_unit(grid));
-        let mut made = Self { scale, zero_threshold, zero_count: 0, offset: 0, counts: Vec::new(), count, sum };
+        let counts = Vec::with_capacity(histogram.buckets.len());
+        let mut made = Self { scale, zero_threshold, zero_count: 0, offset: 0, counts, count, sum };
         let table = Uppers::of(grid.kind());
         let mut at = 0;
         for &(bucket, count) in &histogram.buckets {
@@ -110,7 +111,7 @@ impl Exponential {
                 continue;
             }
             let largest = grid.upper_bound(bucket).unwrap_or_else(|| grid.lower_bound(bucket).saturating_add(1));
-            at += table.uppers.get(at..).unwrap_or_default().partition_point(|&upper| upper < largest);
+            at = table.next(at, largest);
             made.add((table.first_index + i32::try_from(at).unwrap_or(i32::MAX / 2)) >> (finest - scale), count);
         }
         made
@@ -143,7 +144,7 @@ impl Exponential {
             zero_threshold: self.zero_threshold,
             zero_count: self.zero_count,
             spans: Vec::new(),
-            deltas: Vec::new(),
+            deltas: Vec::with_capacity(self.counts.len()),
             count: self.count,
             sum: self.sum,
         };
@@ -204,6 +205,16 @@ impl Uppers {
             GridKind::Duration => &DURATION,
             GridKind::Count => &COUNT,
         }
+    }
+
+    /// The first bucket at or behind `at` whose upper bound is not below `value`. Values of a histogram mostly lie near each
+    /// other, so that the next ones are looked at before the rest is searched.
+    fn next(&self, at: usize, value: u64) -> usize {
+        const NEAR: usize = 8;
+        let rest = self.uppers.get(at..).unwrap_or_default();
+        let (near, far) = rest.split_at(NEAR.min(rest.len()));
+        let within = near.iter().position(|&upper| upper >= value);
+        at + within.unwrap_or_else(|| near.len() + far.partition_point(|&upper| upper < value))
     }
 
     fn new(kind: GridKind, octaves: std::ops::Range<i32>) -> Self {

@@ -34,9 +34,10 @@ pub struct Histogram {
 
 impl Histogram {
     /// A histogram from counts of neighbouring buckets from the `first`-th on, zeros included; `count` is their sum.
-    pub fn from_dense(first: u16, counts: impl IntoIterator<Item = u64>, sum: u64) -> Self {
-        let filled = counts.into_iter().zip(first..).filter(|(count, _)| *count > 0);
-        let buckets: Vec<(u16, u64)> = filled.map(|(count, bucket)| (bucket, count)).collect();
+    pub fn from_dense(first: u16, counts: impl Iterator<Item = u64> + Clone, sum: u64) -> Self {
+        let mut buckets = Vec::with_capacity(counts.clone().filter(|count| *count > 0).count());
+        let filled = counts.zip(first..).filter(|(count, _)| *count > 0);
+        buckets.extend(filled.map(|(count, bucket)| (bucket, count)));
         Self { count: total(&buckets), sum, buckets }
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -10,7 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// An attribute name in OpenTelemetry form, such as `http.route`.
 pub type LabelName = Cow<'static, str>;
 
-/// Attributes of one series, sorted by name. A name occurs once; setting it again replaces its value.
+/// Attributes of one series, sorted by name. A name occurs once; setting it again replaces its value. Clones share them:
+/// cloning allocates nothing.
 ///
 /// On the wire a JSON object of strings. Empty means a series without attributes.
 ///
@@ -23,36 +25,42 @@ pub type LabelName = Cow<'static, str>;
 /// assert_eq!(labels.to_string(), r#"{http.request.method="GET", http.route="/cart"}"#);
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Vec<(LabelName, String)>);
+pub struct Labels(Option<Arc<[(LabelName, String)]>>);
 
 impl Labels {
     /// A series without attributes.
     pub const fn empty() -> Self {
-        Self(Vec::new())
+        Self(None)
     }
 
     /// Labels from pairs in any order.
     pub fn from_pairs<N: Into<LabelName>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        let mut labels = Self::empty();
+        let mut sorted = Vec::new();
         for (name, value) in pairs {
-            labels.set(name, value);
+            let _ = put(&mut sorted, name.into(), value.into()); // the last one counts
         }
-        labels
+        Self::of(sorted)
+    }
+
+    fn of(sorted: Vec<(LabelName, String)>) -> Self {
+        Self((!sorted.is_empty()).then(|| sorted.into()))
+    }
+
+    fn pairs(&self) -> &[(LabelName, String)] {
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// The value of `name`, if the series has it.
     pub fn value(&self, name: &str) -> Option<&str> {
-        let at = self.0.binary_search_by(|(have, _)| have.as_ref().cmp(name)).ok()?;
-        self.0.get(at).map(|(_, value)| value.as_str())
+        let at = self.pairs().binary_search_by(|(have, _)| have.as_ref().cmp(name)).ok()?;
+        self.pairs().get(at).map(|(_, value)| value.as_str())
     }
 
     /// Sets `name` to `value`, replacing what was there.
     pub fn set(&mut self, name: impl Into<LabelName>, value: impl Into<String>) {
-        let (name, value) = (name.into(), value.into());
-        match self.0.binary_search_by(|(have, _)| have.cmp(&name)) {
-            Ok(at) => self.0[at].1 = value,
-            Err(at) => self.0.insert(at, (name, value)),
-        }
+        let mut pairs = self.pairs().to_vec();
+        let _ = put(&mut pairs, name.into(), value.into()); // the last one counts
+        *self = Self::of(pairs);
     }
 
     /// The same labels with `name` set to `value`.
@@ -64,23 +72,40 @@ impl Labels {
 
     /// Names and values, sorted by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
+        self.pairs().iter().map(|(name, value)| (name.as_ref(), value.as_str()))
     }
 
     /// How many attributes there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.pairs().len()
     }
 
     /// Bytes of memory that names and values take, beside the labels themselves.
     pub fn heap_bytes(&self) -> usize {
         let owned = |name: &LabelName| if let LabelName::Owned(name) = name { name.len() } else { 0 };
-        self.0.iter().map(|pair| size_of_val(pair) + owned(&pair.0) + pair.1.len()).sum()
+        self.pairs().iter().map(|pair| size_of_val(pair) + owned(&pair.0) + pair.1.len()).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
+    }
+}
+
+/// Puts a pair where its name belongs.
+///
+/// # Errors
+/// The name, when it was there; its value is replaced.
+fn put(sorted: &mut Vec<(LabelName, String)>, name: LabelName, value: String) -> Result<(), LabelName> {
+    match sorted.binary_search_by(|(have, _)| have.cmp(&name)) {
+        Ok(at) => {
+            sorted[at].1 = value;
+            Err(name)
+        }
+        Err(at) => {
+            sorted.insert(at, (name, value));
+            Ok(())
+        }
     }
 }
 
@@ -97,7 +122,7 @@ impl fmt::Display for Labels {
 
 impl Serialize for Labels {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        let mut map = serializer.serialize_map(Some(self.len()))?;
         for (name, value) in self.iter() {
             map.serialize_entry(name, value)?;
         }
@@ -121,14 +146,13 @@ impl<'de> Visitor<'de> for LabelsVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
-        let mut labels = Labels::empty();
+        let mut pairs: Vec<(LabelName, String)> = Vec::new();
         while let Some((name, value)) = map.next_entry::<String, String>()? {
-            if labels.value(&name).is_some() {
-                return Err(serde::de::Error::custom(format!("attribute {name:?} occurs twice")));
+            if let Err(replaced) = put(&mut pairs, name.into(), value) {
+                return Err(serde::de::Error::custom(format!("attribute {replaced:?} occurs twice")));
             }
-            labels.set(name, value);
         }
-        Ok(labels)
+        Ok(Labels::of(pairs))
     }
 }
 

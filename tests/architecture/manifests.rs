@@ -22,6 +22,7 @@ const CORE: &[&str] = &[
     "num_threads",
     "form_urlencoded",
     "flate2",
+    "itoa",
     "sha2",
     "subtle",
     "futures-util",

@@ -1,4 +1,5 @@
-//! What reading all series costs by their number, ours beside the peers rendering theirs: time, instructions, allocations.
+//! What reading all series costs by their number, ours in each form beside the peers rendering theirs: time, instructions,
+//! allocations.
 //! `--smoke` reads a hundred series once. Instructions are counted by callgrind, which must be installed.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads clocks")]
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
         "{:<30}{:>8}{:>12}{:>10}{:>16}{:>12}{:>13}{:>12}",
         "", "series", "us", "us each", "instructions", "each", "allocations", "bytes"
     );
-    for series in [1_000, 10_000] {
+    for series in [100, 1_000, 10_000] {
         for name in ALL {
             if let Err(error) = row(name, series) {
                 println!("{name} with {series} series: {error}");

@@ -2,11 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set a peer up has nothing to measure")]
 
 use heartline::Agent;
+use heartline_shared::frame::Coder;
 
 use crate::fixture::{FIXTURE, boundaries};
 
 /// Values in each series: log-normal around 1 ms, a piece of the fixture.
 const VALUES: usize = 256;
+/// Bytes that the names of series may take in a recording.
+const DEFINITIONS_BYTES: usize = 64 << 20;
 
 /// One library with its series filled; reading returns how many bytes or series it made.
 pub type Read = Box<dyn FnMut() -> usize>;
@@ -18,6 +21,10 @@ pub fn of(name: &str, series: usize) -> Option<Read> {
         "heartline JSON" => {
             heartline(series, |agent| serde_json::to_vec(&agent.snapshot()).map_or(0, |json| json.len()))
         }
+        "heartline frame" => frame(series),
+        "heartline text" => heartline(series, |agent| agent.scrape("text/plain").len()),
+        "heartline OpenMetrics" => heartline(series, |agent| agent.scrape("application/openmetrics-text").len()),
+        "heartline protobuf" => heartline(series, |agent| agent.scrape(PROTOBUF).len()),
         "metrics-exporter-prometheus" => metrics(series),
         "prometheus" => prometheus(series),
         "prometheus-client" => prometheus_client(series),
@@ -27,14 +34,21 @@ pub fn of(name: &str, series: usize) -> Option<Read> {
 }
 
 /// The names that [`of`] knows.
-pub const ALL: [&str; 6] = [
+pub const ALL: [&str; 10] = [
     "heartline snapshot",
+    "heartline frame",
     "heartline JSON",
+    "heartline text",
+    "heartline OpenMetrics",
+    "heartline protobuf",
     "metrics-exporter-prometheus",
     "prometheus",
     "prometheus-client",
     "measured",
 ];
+
+/// What a Prometheus server asks for when it takes native histograms.
+const PROTOBUF: &str = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
 fn route(at: usize) -> String {
     format!("/api/v1/resources/{at:05}/items/{{id}}")
@@ -45,6 +59,20 @@ fn values(at: usize) -> impl Iterator<Item = usize> {
 }
 
 fn heartline(series: usize, read: fn(&Agent) -> usize) -> Read {
+    let agent = filled(series);
+    Box::new(move || read(&agent))
+}
+
+/// A second of the flight recorder in which nothing was counted: all series are read, and what changed is coded.
+fn frame(series: usize) -> Read {
+    let agent = filled(series);
+    let first = agent.snapshot();
+    let mut coder = Coder::new(&first, DEFINITIONS_BYTES);
+    let _ = coder.frame(&first);
+    Box::new(move || coder.frame(&agent.snapshot()).map_or(0, |made| made.frame.len()))
+}
+
+fn filled(series: usize) -> Agent {
     let agent = Agent::builder("bench").without_listener().history_bytes(0).memory_budget(256 << 20);
     let agent = agent.series_limit(2 * series).start().unwrap();
     let family = agent.histogram_family("bench.duration", ["method", "route", "status"]);
@@ -52,7 +80,7 @@ fn heartline(series: usize, read: fn(&Agent) -> usize) -> Read {
         let histogram = family.histogram(["GET", &route(at), "200"]);
         values(at).for_each(|value| histogram.record(FIXTURE.durations[value]));
     }
-    Box::new(move || read(&agent))
+    agent
 }
 
 fn metrics(series: usize) -> Read {

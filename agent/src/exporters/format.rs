@@ -1,6 +1,15 @@
 //! In which of its formats a Prometheus scraper is answered: what it accepts, most wanted first. The formats themselves
 //! are written elsewhere.
 
+use heartline_shared::Snapshot;
+
+use super::prometheus::{self, Selection, Text};
+use super::protobuf;
+use crate::snapshot::Exemplified;
+
+/// What a page of a small service takes.
+const PAGE_BYTES: usize = 64 << 10;
+
 /// A format of the metrics page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -23,6 +32,24 @@ impl Format {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Protobuf => {
                 "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+            }
+        }
+    }
+
+    /// The selected metrics of a snapshot.
+    pub(crate) fn page(self, snapshot: (&Snapshot, &Exemplified), selection: &Selection) -> Vec<u8> {
+        let text = |text| {
+            let mut page = String::with_capacity(PAGE_BYTES);
+            prometheus::render_selected(snapshot, selection, text, &mut page);
+            page.into_bytes()
+        };
+        match self {
+            Self::Text => text(Text::Prometheus),
+            Self::OpenMetrics => text(Text::OpenMetrics),
+            Self::Protobuf => {
+                let mut page = Vec::with_capacity(PAGE_BYTES);
+                protobuf::render_selected(snapshot, selection, &mut page);
+                page
             }
         }
     }

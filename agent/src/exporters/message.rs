@@ -6,6 +6,9 @@ const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
 const DELIMITED: u32 = 2;
 
+/// Bytes of the longest number.
+const VARINT_BYTES_MAX: usize = 10;
+
 /// A message under construction.
 pub(super) struct Message<'a>(pub(super) &'a mut Vec<u8>);
 
@@ -62,14 +65,21 @@ impl Message<'_> {
     /// What `write` writes, with its length before it.
     pub(super) fn delimited(&mut self, write: impl FnOnce(&mut Message<'_>)) {
         let start = self.0.len();
+        self.0.push(0); // most are short: one byte is enough for their length
         write(&mut Message(&mut *self.0));
-        let length = self.0.len() - start;
         let end = self.0.len();
-        self.varint(length as u64);
-        let prefix = self.0.len() - end;
-        if let Some(written) = self.0.get_mut(start..) {
-            written.rotate_right(prefix);
+        let length = end - start - 1;
+        if let (Some(first), Ok(short @ ..0x80)) = (self.0.get_mut(start), u8::try_from(length)) {
+            *first = short;
+            return;
         }
+        self.varint(length as u64);
+        let bytes = self.0.len() - end;
+        let mut prefix = [0; VARINT_BYTES_MAX];
+        prefix[..bytes].copy_from_slice(&self.0[end..]);
+        self.0.truncate(end + bytes - 1);
+        self.0.copy_within(start + 1..end, start + bytes);
+        self.0[start..start + bytes].copy_from_slice(&prefix[..bytes]);
     }
 }
 
@@ -87,6 +97,14 @@ mod tests {
         let mut long = Vec::new();
         Message(&mut long).delimited(|inner| inner.0.extend_from_slice(&[7; 300]));
         assert_eq!(long[..3], [0xac, 0x02, 7]);
-        assert_eq!(long.len(), 302);
+        assert_eq!((long.len(), long[301]), (302, 7));
+        for length in [0, 1, 127, 128, 20_000] {
+            let mut message = vec![9];
+            Message(&mut message).delimited(|inner| inner.0.extend((0..length).map(|at| (at % 251) as u8)));
+            let mut expected = vec![9];
+            Message(&mut expected).varint(length);
+            expected.extend((0..length).map(|at| (at % 251) as u8));
+            assert_eq!(message, expected);
+        }
     }
 }

@@ -2,9 +2,10 @@
 
 mod format;
 mod message;
+mod naming;
 #[cfg(feature = "jemalloc")]
 pub(crate) mod pprof;
 pub(crate) mod prometheus;
-pub(crate) mod protobuf;
+mod protobuf;
 
 pub(crate) use format::Format;

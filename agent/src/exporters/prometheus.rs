@@ -12,6 +12,7 @@ use heartline_shared::catalog::{self, Kind, Metric};
 use heartline_shared::snapshot::{Family, HistogramSeries};
 use heartline_shared::{Grid, GridKind, Histogram, Labels, Snapshot};
 
+use super::naming::Naming;
 use crate::snapshot::{Exemplar, Exemplified};
 
 const SAMPLE_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
@@ -202,7 +203,7 @@ impl Page<'_> {
     fn target(&mut self, snapshot: &Snapshot) {
         if let Some(version) = &snapshot.version {
             let mut labels = String::new();
-            write_labels(&Labels::from_pairs([("service.version", version.as_str())]), false, &mut labels);
+            write_pair("service_version", version, &mut labels);
             let (name, kind) = match self.text {
                 Text::Prometheus => ("target_info", "gauge"),
                 Text::OpenMetrics => ("target", "info"),
@@ -227,22 +228,18 @@ impl Page<'_> {
             _ => name,
         };
         self.head(base, kind, help);
-        // Series that differ only in what Prometheus does not have are one series to it: the first is shown.
-        let mut seen = HashSet::new();
-        let mut labels = String::new();
-        for series in family.numbers.iter().filter(|series| series.value.is_finite()) {
-            labels.clear();
-            write_labels(&series.labels, false, &mut labels);
-            if family.numbers.len() == 1 || seen.insert(labels.clone()) {
-                self.sample(name, "", &labels, series.value);
+        let series = family.numbers.iter().filter(|series| series.value.is_finite());
+        let mut written = Written::new(family.numbers.iter().map(|series| &series.labels), false);
+        for series in series {
+            if let Some(labels) = written.labels(&series.labels) {
+                self.sample(name, "", labels, series.value);
             }
         }
         let uppers: Vec<String> = boundaries.iter().map(|boundary| self.upper(boundary.upper)).collect();
+        let mut written = Written::new(family.histograms.iter().map(|series| &series.labels), true);
         for series in &family.histograms {
-            labels.clear();
-            write_labels(&series.labels, true, &mut labels);
-            if family.histograms.len() == 1 || seen.insert(labels.clone()) {
-                self.histogram(named, &labels, series, &uppers);
+            if let Some(labels) = written.labels(&series.labels) {
+                self.histogram(named, labels, series, &uppers);
             }
         }
     }
@@ -260,16 +257,16 @@ impl Page<'_> {
         let Some(grid) = self.classic.grid(named.family.grid_kind()) else { return };
         let sum = series.histogram.sum_in_unit(grid);
         let comma = if labels.is_empty() { "" } else { "," };
+        let opening = [name, "_bucket{", labels, comma].concat();
         let exemplars = match self.text {
             Text::Prometheus => &[],
             Text::OpenMetrics => self.exemplars.of(&named.family.name, &series.labels),
         };
         let mut lower = f64::NEG_INFINITY;
         let mut bucket = |upper: f64, shown: &str, below: u64| {
-            for part in [name, "_bucket{", labels, comma, shown] {
-                self.out.push_str(part);
-            }
-            let _ = write!(self.out, "{below}");
+            self.out.push_str(&opening);
+            self.out.push_str(shown);
+            self.out.push_str(itoa::Buffer::new().format(below));
             if let Some(exemplar) = Exemplar::newest(exemplars, lower, upper) {
                 write_exemplar(exemplar, self.out);
             }
@@ -302,68 +299,80 @@ impl Page<'_> {
         for part in [name, suffix, open, labels, close] {
             self.out.push_str(part);
         }
-        let _ = writeln!(self.out, "{value}");
+        write_number(value, self.out);
+        self.out.push('\n');
     }
 }
 
-/// Labels by their Prometheus names. Attributes that become the same label are joined by `;`, as OpenTelemetry asks;
-/// empty values are left out, because to Prometheus an empty label is no label.
-pub(super) fn named_labels(labels: &Labels, histogram: bool) -> Vec<(String, String)> {
-    let mut named: Vec<(String, String)> = Vec::with_capacity(labels.len());
-    for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
-        let label = label_name(name, histogram);
-        match named.iter_mut().find(|(have, _)| *have == label) {
-            Some((_, joined)) => {
-                joined.push(';');
-                joined.push_str(value);
-            }
-            None => named.push((label, value.to_owned())),
-        }
+/// The labels of a metric's series as text, each once: series that differ only in what Prometheus does not have are one
+/// series to it, and the first is shown.
+struct Written<'a> {
+    naming: Naming,
+    before: Option<&'a Labels>,
+    /// The texts so far, where the labels alone do not tell series apart.
+    seen: HashSet<String>,
+    text: String,
+}
+
+impl<'a> Written<'a> {
+    fn new(series: impl Iterator<Item = &'a Labels>, histogram: bool) -> Self {
+        let naming = Naming::of(series, histogram);
+        Self { naming, before: None, seen: HashSet::new(), text: String::new() }
     }
-    named
+
+    /// The labels without braces; `None` for a series that is not shown. Series come sorted by their labels.
+    fn labels(&mut self, labels: &'a Labels) -> Option<&str> {
+        let repeated = self.before.replace(labels) == Some(labels);
+        self.text.clear();
+        self.naming.each(labels, |name, value| write_pair(name, value, &mut self.text));
+        let shown = if self.naming.tells_apart() { !repeated } else { self.seen.insert(self.text.clone()) };
+        shown.then_some(self.text.as_str())
+    }
+}
+
+/// A whole number without its point, as most are.
+fn write_number(value: f64, text: &mut String) {
+    #[expect(clippy::cast_possible_truncation, reason = "checked: a whole number below 2^53")]
+    let whole = value as i64;
+    if value.abs() < 2_f64.powi(53) && whole as f64 == value {
+        text.push_str(itoa::Buffer::new().format(whole));
+    } else {
+        let _ = write!(text, "{value}");
+    }
 }
 
 /// An exemplar behind its sample. Names and values together are 128 characters at most: ids are cut to 64 bytes before.
 fn write_exemplar(exemplar: &Exemplar, text: &mut String) {
     text.push_str(" # {");
-    write_pairs(exemplar.labels.iter().map(|(name, value)| (*name, value.as_str())), text);
+    let mut labels = String::new();
+    exemplar.labels.iter().for_each(|(name, value)| write_pair(name, value, &mut labels));
+    text.push_str(&labels);
     let seconds = exemplar.at.0 as f64 / 1e3;
     let _ = write!(text, "}} {:?} {seconds:.3}", exemplar.value);
 }
 
-/// Labels without the braces.
-fn write_labels(labels: &Labels, histogram: bool, text: &mut String) {
-    let named = named_labels(labels, histogram);
-    write_pairs(named.iter().map(|(name, value)| (name.as_str(), value.as_str())), text);
-}
-
-fn write_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, text: &mut String) {
-    for (at, (name, value)) in pairs.enumerate() {
-        if at > 0 {
-            text.push(',');
-        }
-        text.push_str(name);
-        text.push_str("=\"");
-        for character in value.chars() {
-            match character {
-                '\\' => text.push_str(r"\\"),
-                '"' => text.push_str("\\\""),
-                '\n' => text.push_str(r"\n"),
-                other => text.push(other),
-            }
-        }
-        text.push('"');
+/// A name and its value, behind others.
+fn write_pair(name: &str, value: &str, text: &mut String) {
+    if !text.is_empty() {
+        text.push(',');
     }
+    text.push_str(name);
+    text.push_str("=\"");
+    write_escaped(value, text);
+    text.push('"');
 }
 
-/// Names that Prometheus keeps for itself get a prefix: `__…` for every metric, `le` for histograms.
-fn label_name(attribute: &str, histogram: bool) -> String {
-    let label = catalog::prometheus_label(attribute);
-    match label.as_str() {
-        "" => "key".to_owned(),
-        "le" if histogram => "exported_le".to_owned(),
-        reserved if reserved.starts_with("__") => format!("key{reserved}"),
-        _ => label,
+fn write_escaped(value: &str, text: &mut String) {
+    if !value.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+        return text.push_str(value);
+    }
+    for character in value.chars() {
+        match character {
+            '\\' => text.push_str(r"\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str(r"\n"),
+            other => text.push(other),
+        }
     }
 }
 

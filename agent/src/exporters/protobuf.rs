@@ -12,7 +12,8 @@ use heartline_shared::snapshot::HistogramSeries;
 use heartline_shared::{Exponential, Grid, Labels, Native, Snapshot};
 
 use super::message::Message;
-use super::prometheus::{Boundary, Classic, Selection, named_labels};
+use super::naming::Naming;
+use super::prometheus::{Boundary, Classic, Selection};
 use crate::snapshot::{Exemplar, Exemplified};
 
 /// Buckets with values of one native histogram; one with more is written in coarser ones, as client libraries do.
@@ -40,21 +41,25 @@ pub(crate) fn render_selected(
     let mut document = Message(out);
     if let Some(version) = snapshot.version.as_ref().filter(|_| selection.is_everything()) {
         let labels = Labels::from_pairs([("service.version", version.as_str())]);
+        let naming = Naming::of(std::iter::once(&labels), false);
         document.delimited(|family| {
             family.head("target_info", "What is known of the process.", Kind::Gauge);
-            family.number(&labels, Kind::Gauge, 1.0);
+            family.number((&naming, &labels), Kind::Gauge, 1.0);
         });
     }
     for family in classic.families(selection) {
         document.delimited(|message| {
             message.head(family.name, family.help, family.family.kind);
+            let naming = Naming::of(family.family.numbers.iter().map(|series| &series.labels), false);
             for series in family.family.numbers.iter().filter(|series| series.value.is_finite()) {
-                message.number(&series.labels, family.family.kind, series.value);
+                message.number((&naming, &series.labels), family.family.kind, series.value);
             }
             let Some(grid) = classic.grid(family.family.grid_kind()) else { return };
+            let naming = Naming::of(family.family.histograms.iter().map(|series| &series.labels), true);
             for series in &family.family.histograms {
                 let exemplars = exemplars.of(&family.family.name, &series.labels);
-                message.histogram(series, grid, &family.boundaries, exemplars);
+                let native = native(series, grid);
+                message.histogram((&naming, series), &native, &family.boundaries, exemplars);
             }
         });
     }
@@ -72,27 +77,32 @@ impl Message<'_> {
         self.integer(field::FAMILY_TYPE, number);
     }
 
-    fn number(&mut self, labels: &Labels, kind: Kind, value: f64) {
+    fn number(&mut self, labels: (&Naming, &Labels), kind: Kind, value: f64) {
         let of_kind = if kind == Kind::Counter { field::METRIC_COUNTER } else { field::METRIC_GAUGE };
         self.message(field::FAMILY_METRIC, |metric| {
-            metric.labels(labels, false);
+            metric.labels(labels);
             metric.message(of_kind, |number| number.float(1, value));
         });
     }
 
-    fn labels(&mut self, labels: &Labels, histogram: bool) {
-        for (name, value) in named_labels(labels, histogram) {
+    fn labels(&mut self, (naming, labels): (&Naming, &Labels)) {
+        naming.each(labels, |name, value| {
             self.message(field::METRIC_LABEL, |pair| {
-                pair.text(1, &name);
-                pair.text(2, &value);
+                pair.text(1, name);
+                pair.text(2, value);
             });
-        }
+        });
     }
 
-    fn histogram(&mut self, series: &HistogramSeries, grid: &Grid, boundaries: &[Boundary], exemplars: &[Exemplar]) {
-        let native = native(series, grid);
+    fn histogram(
+        &mut self,
+        (naming, series): (&Naming, &HistogramSeries),
+        native: &Native,
+        boundaries: &[Boundary],
+        exemplars: &[Exemplar],
+    ) {
         self.message(field::FAMILY_METRIC, |metric| {
-            metric.labels(&series.labels, true);
+            metric.labels((naming, &series.labels));
             metric.message(field::METRIC_HISTOGRAM, |histogram| {
                 histogram.integer(1, native.count);
                 histogram.float(2, native.sum);
@@ -106,7 +116,7 @@ impl Message<'_> {
                 if let Some(exemplar) = Exemplar::newest(exemplars, lower, f64::INFINITY) {
                     histogram.message(3, |bucket| bucket.bucket(f64::INFINITY, native.count, Some(exemplar)));
                 }
-                histogram.native(&native);
+                histogram.native(native);
             });
         });
     }

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 
 use super::Source;
 use super::answer::Body;
-use crate::exporters::prometheus::{self, Selection, Text};
-use crate::exporters::{Format, protobuf};
+use crate::exporters::Format;
+use crate::exporters::prometheus::Selection;
 use crate::snapshot::Exemplified;
 
 /// How old an answer may be.
@@ -71,20 +71,7 @@ impl Rendered {
 
     /// The selected metrics of `/metrics`.
     pub(super) fn selected_metrics(&self, format: Format, selection: &Selection) -> Body {
-        let text = |text| {
-            let mut page = String::with_capacity(64 << 10);
-            prometheus::render_selected((&self.snapshot, &self.exemplars), selection, text, &mut page);
-            Body::new(page)
-        };
-        match format {
-            Format::Text => text(Text::Prometheus),
-            Format::OpenMetrics => text(Text::OpenMetrics),
-            Format::Protobuf => {
-                let mut bytes = Vec::with_capacity(64 << 10);
-                protobuf::render_selected((&self.snapshot, &self.exemplars), selection, &mut bytes);
-                Body::new(bytes)
-            }
-        }
+        Body::new(format.page((&self.snapshot, &self.exemplars), selection))
     }
 }
 
