@@ -58,6 +58,5 @@ pub use heartline_shared::{Labels, Snapshot, UnixMillis};
 pub use server::Wire;
 pub use signals::{
     Breaker, BreakerState, Cache, CacheOperation, CacheStatus, Check, CounterFamily, Eviction, HistogramFamily,
-    JobGuard, Pool, PoolStatus, Query, QueryError, QueryGuard, Queue, QueueStatus, RequestGuard, Route, Spent,
-    WaitGuard,
+    JobGuard, Pool, PoolStatus, Query, QueryError, QueryGuard, Queue, QueueStatus, RequestGuard, Route, WaitGuard,
 };

@@ -1,12 +1,13 @@
 //! What observing its requests costs a whole service: requests a second by wrk, every way in turn, and instructions a
-//! request by callgrind. `--smoke` asks each of them a few times. wrk and valgrind must be installed.
+//! request by callgrind. `--instructions` leaves wrk out, `--smoke` asks each of them a few times. wrk and valgrind must be
+//! installed.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
-use heartline_bench::callgrind::instructions;
+use heartline_bench::callgrind::{instructions_measured, measured};
 use heartline_bench::service::{ALL, ANSWER, PATH, observed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -15,32 +16,33 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 /// Rounds of wrk, each way in turn, and seconds of one.
 const ROUNDS: usize = 5;
 const SECONDS: &str = "3s";
-/// Requests of a round for callgrind: enough that calibrating the clock at the start does not show.
-const REQUESTS: usize = 10_000;
+/// Requests that callgrind counts, and those before them, after which everything is there that a request needs.
+const REQUESTS: usize = 20_000;
+const BEFORE: usize = 1_000;
 
-/// Asks the service over a pipe in memory, on one thread with it.
-fn ask_in_memory(how: &str, requests: usize) -> Outcome<u64> {
+/// Asks the service over a pipe in memory, on one thread with it; what it answered before is not measured.
+fn ask_in_memory(how: &str, before: usize, requests: usize) -> Outcome<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let agent = runtime.block_on(async {
-        let (router, agent) = observed(how)?;
-        let (mut client, server) = tokio::io::duplex(8 << 10);
-        let service = hyper_util::service::TowerToHyperService::new(router);
-        let connection = hyper::server::conn::http1::Builder::new();
-        let serving =
-            tokio::spawn(
-                async move { connection.serve_connection(hyper_util::rt::TokioIo::new(server), service).await },
-            );
-        let asked = ask(&mut client, requests).await;
-        drop(client);
-        serving.await??;
-        asked.map(|()| agent)
-    })?;
+    let (router, agent) = {
+        let _entered = runtime.enter();
+        observed(how)?
+    };
+    let (mut client, server) = tokio::io::duplex(8 << 10);
+    // routes are made once, as `axum::serve` does it, not for each request
+    let service = hyper_util::service::TowerToHyperService::new(router.with_state(()));
+    let connection = hyper::server::conn::http1::Builder::new();
+    let serving =
+        runtime.spawn(async move { connection.serve_connection(hyper_util::rt::TokioIo::new(server), service).await });
+    runtime.block_on(ask(&mut client, before))?;
+    measured(|| runtime.block_on(ask(&mut client, requests)))?;
+    drop(client);
+    runtime.block_on(serving)??;
     let counted = agent.map(|agent| {
         let snapshot = agent.snapshot();
         let family = snapshot.metrics.iter().find(|family| family.name == "http.server.request.duration");
         family.map_or(0, |family| family.histograms.iter().map(|series| series.histogram.count).sum())
     });
-    Ok(counted.unwrap_or(requests as u64))
+    Ok(counted.unwrap_or((before + requests) as u64))
 }
 
 async fn ask(client: &mut DuplexStream, requests: usize) -> Outcome<()> {
@@ -101,9 +103,10 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn measure() -> Outcome<()> {
+/// Without `rounds` of wrk, instructions only.
+fn measure(rounds: usize) -> Outcome<()> {
     let mut throughput = ALL.map(|_| Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for (how, figures) in ALL.iter().zip(&mut throughput) {
             figures.push(requests_a_second(how)?);
         }
@@ -111,7 +114,7 @@ fn measure() -> Outcome<()> {
     let throughput = throughput.map(median);
     let mut instructions_of = Vec::new();
     for how in ALL {
-        instructions_of.push(instructions(&["--worker", how], 3)? / REQUESTS as u64);
+        instructions_of.push(instructions_measured(&["--worker", how], REQUESTS as u64)? / REQUESTS as u64);
     }
     println!(
         "{:<38}{:>12}{:>10}{:>14}{:>12}{:>16}",
@@ -131,7 +134,7 @@ fn measure() -> Outcome<()> {
 
 fn smoke() -> Outcome<()> {
     for how in ALL {
-        let counted = ask_in_memory(how, 50)?;
+        let counted = ask_in_memory(how, 20, 30)?;
         if counted != 50 {
             return Err(format!("{how} counted {counted} of 50 requests").into());
         }
@@ -142,10 +145,11 @@ fn smoke() -> Outcome<()> {
 
 fn run(arguments: &[&str]) -> Outcome<()> {
     match arguments {
-        ["--worker", how, rounds] => ask_in_memory(how, REQUESTS * rounds.parse::<usize>()?).map(drop),
+        ["--worker", how, requests] => ask_in_memory(how, BEFORE, requests.parse()?).map(drop),
         ["--serve", how] => serve(how),
         arguments if arguments.contains(&"--smoke") => smoke(),
-        _ => measure(),
+        arguments if arguments.contains(&"--instructions") => measure(0),
+        _ => measure(ROUNDS),
     }
 }
 

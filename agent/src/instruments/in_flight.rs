@@ -21,8 +21,20 @@ impl InFlight {
     /// Takes a guard. Cost: one relaxed `fetch_add`, and one when the guard is dropped.
     #[inline]
     pub fn enter(&self) -> InFlightGuard {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.raise();
         InFlightGuard(self.clone())
+    }
+
+    /// For a guard of another kind, which lowers it again when it is dropped.
+    #[inline]
+    pub(crate) fn raise(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Once for each [`raise`](Self::raise).
+    #[inline]
+    pub(crate) fn lower(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// How many guards there are; never negative.
@@ -34,7 +46,7 @@ impl InFlight {
 impl Drop for InFlightGuard {
     #[inline]
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.lower();
     }
 }
 

@@ -29,7 +29,7 @@ use axum::response::Response;
 use http::Extensions;
 use pin_project_lite::pin_project;
 
-use super::tower::{OpenRequest, RouteTemplate, Routes};
+use super::tower::{FixedRoute, ObservedBody, OpenRequest};
 use crate::Agent;
 
 /// The template of the route that axum matched.
@@ -38,8 +38,8 @@ pub(super) fn matched_path(extensions: &Extensions) -> Option<&str> {
 }
 
 impl Agent {
-    /// Counts and times one handler, for services that observe some routes and not others. The answer's body is boxed
-    /// once more. Use it or the layer; with both, a request counts twice.
+    /// Counts and times one handler, for services that observe some routes and not others. A body that is
+    /// longer than 16 KiB, or does not say how long it is, is boxed once more. Use it or the layer; with both, a request counts twice.
     ///
     /// What runs around the handler (other layers, extractors of outer services) is not part of the time; the
     /// handler's own extractors are.
@@ -57,7 +57,7 @@ impl Agent {
     /// # Ok(()) }
     /// ```
     pub fn timed<H>(&self, template: impl Into<Cow<'static, str>>, handler: H) -> Timed<H> {
-        Timed { handler, template: RouteTemplate::new(template), routes: Arc::new(Routes::new(self.clone())) }
+        Timed { handler, route: Arc::new(FixedRoute::new(self.clone(), template.into())) }
     }
 }
 
@@ -65,8 +65,7 @@ impl Agent {
 #[derive(Debug, Clone)]
 pub struct Timed<H> {
     handler: H,
-    template: RouteTemplate,
-    routes: Arc<Routes>,
+    route: Arc<FixedRoute>,
 }
 
 impl<H, T, S> Handler<T, S> for Timed<H>
@@ -78,8 +77,7 @@ where
     type Future = TimedFuture<H::Future>;
 
     fn call(self, request: Request, state: S) -> Self::Future {
-        let guard = self.routes.start(request.method(), Some(self.template.as_str()));
-        let mut open = OpenRequest::new(guard, request.method());
+        let mut open = OpenRequest::new(self.route.start(request.method()), &request);
         let inner = open.watch(|| self.handler.call(request, state));
         TimedFuture { inner, open }
     }
@@ -101,6 +99,9 @@ impl<F: Future<Output = Response>> Future for TimedFuture<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
         let this = self.project();
         let response = ready!(this.open.watch(|| this.inner.poll(context)));
-        Poll::Ready(this.open.answered(response).map(Body::new))
+        Poll::Ready(match this.open.answered(&response) {
+            None => response,
+            open => response.map(|body| Body::new(ObservedBody::new(body, open))),
+        })
     }
 }

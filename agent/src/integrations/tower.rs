@@ -6,12 +6,13 @@
 //! | the request | counts as |
 //! |---|---|
 //! | answered, its body produced to the end (or the answer has none: `HEAD`, 1xx, 204, 304, upgrades) | its status |
+//! | answered with a body that knows its size and is no longer than 16 KiB: it is there, and goes out with its head | its status |
 //! | its future or its body dropped before that: the client went away, a time-out outside the layer | `cancelled` |
 //! | the service or its body panicked through the layer | `panic` |
 //! | the service failed without an answer | `service` |
 //! | the body failed half-way | its status, with the error type `body` |
 //!
-//! The duration runs until the body is produced, not until the head is sent: that is what the client waits for, and what
+//! The duration runs until a longer body is produced, not until the head is sent: that is what the client waits for, and what
 //! `http.server.request.duration` means. A stream that has no end, such as server-sent events, stays in flight while it
 //! is open and ends as `cancelled` when the client leaves.
 //!
@@ -23,7 +24,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use http::{Extensions, HeaderName, Method, Request, Response, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Buf;
 use pin_project_lite::pin_project;
@@ -33,11 +34,16 @@ use tower_service::Service;
 use super::ROUTE_SOURCES;
 use super::unwinding::{EndedByPanic, Unwinding};
 use crate::registry::AppendMap;
+use crate::signals::Mark;
 use crate::{Agent, RequestGuard, Route};
 
 /// Where a request says which trace it belongs to, and an answer which request it answers.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A body that is no longer than this, and says so, is sent with its head.
+const WITH_HEAD_MAX: u64 = 16 << 10;
+/// Up to so many headers are read one by one.
+const HEADERS_READ_MAX: usize = 16;
 /// Route templates that one layer remembers per method. Further ones work all the same, looked up in the registry.
 const ROUTES_REMEMBERED_MAX: usize = 4_096;
 
@@ -73,7 +79,7 @@ impl Agent {
 #[derive(Debug, Clone)]
 pub struct HttpLayer {
     routes: Arc<Routes>,
-    fixed: Option<RouteTemplate>,
+    fixed: Option<Arc<FixedRoute>>,
     reads_request_ids: bool,
 }
 
@@ -100,10 +106,10 @@ pub(super) fn route_template(extensions: &Extensions) -> Option<&str> {
 }
 
 impl HttpLayer {
-    /// All requests of the wrapped service belong to this route. Tables are shared with the layer it was made from.
+    /// All requests of the wrapped service belong to this route.
     #[must_use]
     pub fn route(mut self, template: impl Into<Cow<'static, str>>) -> Self {
-        self.fixed = Some(RouteTemplate::new(template));
+        self.fixed = Some(Arc::new(FixedRoute::new(self.routes.agent.clone(), template.into())));
         self
     }
 
@@ -125,19 +131,6 @@ impl<S> Layer<S> for HttpLayer {
     }
 }
 
-/// Handles by method and template, found without a lock.
-#[derive(Debug)]
-pub(super) struct Routes {
-    agent: Agent,
-    by_method: [PerMethod; METHODS_KNOWN + 1],
-}
-
-#[derive(Debug)]
-struct PerMethod {
-    matched: AppendMap<String, Route>,
-    unmatched: OnceLock<Route>,
-}
-
 const METHODS_KNOWN: usize = 9;
 /// The methods that are labels, in the order of the tables; the table behind the last is that of all others.
 static METHODS: [Method; METHODS_KNOWN] = [
@@ -154,29 +147,71 @@ static METHODS: [Method; METHODS_KNOWN] = [
 /// What OpenTelemetry calls a method that is none of them.
 const OTHER: &str = "_OTHER";
 
+/// Something for each method that is a label, and one for all others.
+#[derive(Debug)]
+struct ByMethod<T>([T; METHODS_KNOWN + 1]);
+
+impl<T> ByMethod<T> {
+    fn new(make: impl Fn() -> T) -> Self {
+        Self(std::array::from_fn(|_| make()))
+    }
+
+    /// That of `method`, and the label's value.
+    #[inline]
+    fn of(&self, method: &Method) -> (&T, &'static str) {
+        let at = METHODS.iter().position(|known| known == method).unwrap_or(METHODS_KNOWN);
+        (&self.0[at], METHODS.get(at).map_or(OTHER, Method::as_str))
+    }
+}
+
+/// Handles by method and template, found without a lock.
+#[derive(Debug)]
+pub(super) struct Routes {
+    agent: Agent,
+    matched: ByMethod<AppendMap<String, Route>>,
+    unmatched: ByMethod<OnceLock<Route>>,
+}
+
 impl Routes {
-    pub(super) fn new(agent: Agent) -> Self {
-        let by_method =
-            std::array::from_fn(|_| PerMethod { matched: AppendMap::for_about(32), unmatched: OnceLock::new() });
-        Self { agent, by_method }
+    fn new(agent: Agent) -> Self {
+        let matched = ByMethod::new(|| AppendMap::for_about(32));
+        Self { agent, matched, unmatched: ByMethod::new(OnceLock::new) }
     }
 
     /// Begins a request of `method` to `template`, or to no route.
-    pub(super) fn start(&self, method: &Method, template: Option<&str>) -> RequestGuard {
-        let at = METHODS.iter().position(|known| known == method).unwrap_or(METHODS_KNOWN);
-        let name = || METHODS.get(at).map_or(OTHER, Method::as_str);
-        let table = &self.by_method[at];
+    fn start(&self, method: &Method, template: Option<&str>) -> RequestGuard {
         let Some(template) = template else {
-            return table.unmatched.get_or_init(|| self.agent.unmatched(name())).start();
+            let (unmatched, method) = self.unmatched.of(method);
+            return unmatched.get_or_init(|| self.agent.unmatched(method)).start();
         };
-        let resolve = || self.agent.route(name(), template);
-        match table.matched.get(template) {
+        let (matched, method) = self.matched.of(method);
+        let resolve = || self.agent.route(method, template);
+        match matched.get(template) {
             Some(route) => route.start(),
-            None if table.matched.len() < ROUTES_REMEMBERED_MAX => {
-                table.matched.get_or_insert_with(template, resolve).start()
-            }
+            None if matched.len() < ROUTES_REMEMBERED_MAX => matched.get_or_insert_with(template, resolve).start(),
             None => resolve().start(),
         }
+    }
+}
+
+/// The handles of one template by method.
+#[derive(Debug)]
+pub(super) struct FixedRoute {
+    agent: Agent,
+    template: Cow<'static, str>,
+    by_method: ByMethod<OnceLock<Route>>,
+}
+
+impl FixedRoute {
+    pub(super) fn new(agent: Agent, template: Cow<'static, str>) -> Self {
+        Self { agent, template, by_method: ByMethod::new(OnceLock::new) }
+    }
+
+    /// Begins a request of `method`.
+    #[inline]
+    pub(super) fn start(&self, method: &Method) -> RequestGuard {
+        let (route, method) = self.by_method.of(method);
+        route.get_or_init(|| self.agent.route(method, &self.template)).start()
     }
 }
 
@@ -201,18 +236,18 @@ where
     }
 
     fn call(&mut self, request: Request<Sent>) -> Self::Future {
-        let fixed = self.layer.fixed.as_ref().map(RouteTemplate::as_str);
-        let carried = || ROUTE_SOURCES.iter().find_map(|source| source(request.extensions()));
-        let mut guard = self.layer.routes.start(request.method(), fixed.or_else(carried));
-        if let Some(trace) = request.headers().get(TRACEPARENT) {
-            guard.traceparent(trace.as_bytes());
-        }
+        let mut guard = if let Some(route) = &self.layer.fixed {
+            route.start(request.method())
+        } else {
+            let template = ROUTE_SOURCES.iter().find_map(|source| source(request.extensions()));
+            self.layer.routes.start(request.method(), template)
+        };
         if self.layer.reads_request_ids
-            && let Some(id) = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok())
+            && let Some(id) = value_of(request.headers(), &REQUEST_ID).and_then(|id| id.to_str().ok())
         {
             guard.request_id(id);
         }
-        let mut open = OpenRequest::new(guard, request.method());
+        let mut open = OpenRequest::new(guard, &request);
         let inner = open.watch(|| self.inner.call(request));
         HttpFuture { inner, open }
     }
@@ -232,34 +267,40 @@ pub(super) struct OpenRequest {
 }
 
 impl OpenRequest {
-    pub(super) fn new(guard: RequestGuard, method: &Method) -> Self {
+    pub(super) fn new<B>(mut guard: RequestGuard, request: &Request<B>) -> Self {
+        if let Some(trace) = value_of(request.headers(), &TRACEPARENT) {
+            guard.traceparent(trace.as_bytes());
+        }
+        let method = request.method();
         Self { guard: Some(guard), answer_has_body: *method != Method::HEAD && *method != Method::CONNECT }
     }
 
     /// Runs a call into the service; if it panics, so did the request.
     pub(super) fn watch<T>(&mut self, call: impl FnOnce() -> T) -> T {
-        let spent = self.guard.as_ref().map(RequestGuard::spent).unwrap_or_default();
-        let (done, spent) = spent.during(|| Unwinding::watch(&mut self.guard, call));
+        let mark = Mark::now();
+        let done = Unwinding::watch(&mut self.guard, call);
         if let Some(guard) = &mut self.guard {
-            guard.set_spent(spent);
+            guard.add_since(&mark);
         }
         done
     }
 
-    /// The head is there: the guard moves into the body, or ends here when there will be none.
-    pub(super) fn answered<B: Body>(&mut self, response: Response<B>) -> Response<ObservedBody<B>> {
-        let (head, body) = response.into_parts();
-        let status = head.status;
-        if let Some(guard) = self.guard.as_mut().filter(|guard| guard.is_slow())
-            && let Some(id) = head.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok())
+    /// The head is there: the guard ends here when no body will keep it open, and belongs to the body otherwise.
+    pub(super) fn answered<B: Body>(&mut self, response: &Response<B>) -> Option<OpenBody> {
+        let mut guard = self.guard.take()?;
+        let nanos = guard.elapsed_nanos();
+        if guard.is_slow_after(nanos)
+            && let Some(id) = value_of(response.headers(), &REQUEST_ID).and_then(|id| id.to_str().ok())
         {
             guard.request_id(id);
         }
-        let mut open = self.guard.take().map(|guard| OpenBody { guard, status, left: declared_length(&head.headers) });
-        if !self.answer_has_body || has_no_body(status) || body.is_end_stream() {
-            end(&mut open);
+        let (status, size) = (response.status(), response.body().size_hint().exact());
+        let goes_with_head = size.is_some_and(|size| size <= WITH_HEAD_MAX);
+        if goes_with_head || !self.answer_has_body || has_no_body(status) || response.body().is_end_stream() {
+            guard.finish_after(nanos, status.as_u16());
+            return None;
         }
-        Response::from_parts(head, ObservedBody { inner: body, open })
+        Some(OpenBody { guard, status, left: size.or_else(|| declared_length(response.headers())) })
     }
 
     /// The service failed without an answer.
@@ -271,8 +312,16 @@ impl OpenRequest {
 }
 
 /// The bytes that the body will have, if the head says so: a server stops asking once it has them.
-fn declared_length(headers: &http::HeaderMap) -> Option<u64> {
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The first value of a header that has no number in the crate `http`, whose map would hash its name: most heads have few.
+fn value_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    if headers.len() > HEADERS_READ_MAX {
+        return headers.get(name);
+    }
+    headers.iter().find(|(held, _)| *held == name).map(|(_, value)| value)
 }
 
 fn has_no_body(status: StatusCode) -> bool {
@@ -299,7 +348,10 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         Poll::Ready(match ready!(this.open.watch(|| this.inner.poll(context))) {
-            Ok(response) => Ok(this.open.answered(response)),
+            Ok(response) => {
+                let open = this.open.answered(&response);
+                Ok(response.map(|body| ObservedBody::new(body, open)))
+            }
             Err(error) => {
                 this.open.failed();
                 Err(error)
@@ -310,7 +362,7 @@ where
 
 /// A request whose body is being produced.
 #[derive(Debug)]
-struct OpenBody {
+pub(super) struct OpenBody {
     guard: RequestGuard,
     status: StatusCode,
     left: Option<u64>,
@@ -335,6 +387,12 @@ pin_project! {
         #[pin]
         inner: B,
         open: Option<OpenBody>,
+    }
+}
+
+impl<B> ObservedBody<B> {
+    pub(super) fn new(inner: B, open: Option<OpenBody>) -> Self {
+        Self { inner, open }
     }
 }
 

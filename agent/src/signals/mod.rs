@@ -5,6 +5,7 @@
 mod breakers;
 mod caches;
 mod callbacks;
+mod details;
 mod exemplars;
 mod failures;
 mod families;
@@ -33,5 +34,4 @@ pub use queues::{JobGuard, Queue, QueueStatus};
 pub(crate) use requests::{DURATION as REQUEST_DURATION, RequestLogs};
 pub use requests::{RequestGuard, Route};
 pub(crate) use slow::{SLOW_WINDOW, SlowEntry, SlowList, SlowLog, Thresholds};
-pub(crate) use spent::Spending;
-pub use spent::Spent;
+pub(crate) use spent::{Mark, Spending, Spent};

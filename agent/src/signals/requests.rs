@@ -1,18 +1,19 @@
 //! Requests by route, method and outcome, and how many are in flight; where they come from is not known here.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use heartline_shared::Labels;
 
 use crate::clock::{Stamp, Tick};
-use crate::instruments::{DIGITS, Histogram, InFlight, InFlightGuard, Taken};
+use crate::instruments::{Histogram, InFlight, Taken};
 use crate::registry::{Registry, Room};
 use crate::signals::ShortText;
+use crate::signals::details::Aside;
 use crate::signals::exemplars::{ExemplarRequest, Exemplars, Given};
 use crate::signals::open_requests::{self, OpenRequests};
 use crate::signals::resolved::Resolved;
 use crate::signals::slow::{SlowEntry, SlowLog, Thresholds};
-use crate::signals::spent::Spent;
+use crate::signals::spent::Mark;
 use crate::snapshot::{Exemplar, Exemplified};
 
 pub(crate) const DURATION: &str = "http.server.request.duration";
@@ -22,6 +23,8 @@ const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 const OTHER: &str = "_OTHER";
 /// In a `traceparent` the digits of the trace stand behind the version and a dash.
 const TRACE_START: usize = 3;
+/// What most requests are answered with.
+const USUAL_STATUS: u16 = 200;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,6 +55,7 @@ struct Series {
     registry: Arc<Registry>,
     labels: Labels,
     in_flight: InFlight,
+    usual: OnceLock<Histogram>,
     by_outcome: Resolved<Outcome, Histogram>,
     logs: RequestLogs,
     number: u32,
@@ -74,14 +78,11 @@ pub(crate) struct RequestLogs {
 pub struct RequestGuard {
     route: Route,
     start: Stamp,
-    finished: bool,
-    spent: Spent,
-    trace: Option<[u8; DIGITS]>,
-    request_id: Option<Box<ShortText>>,
+    aside: Aside,
     slot: Option<Taken>,
     /// Whether somebody may look the request up elsewhere.
     has_id: bool,
-    _in_flight: InFlightGuard,
+    is_finished: bool,
 }
 
 /// The method as a label: itself where it is a known one.
@@ -104,6 +105,7 @@ impl Route {
             registry: Arc::clone(registry),
             labels,
             in_flight,
+            usual: OnceLock::new(),
             by_outcome: Resolved::new(),
             number,
             exemplars_given: Given::default(),
@@ -113,25 +115,29 @@ impl Route {
     }
 
     /// A request begins. Cost: one clock read, two relaxed `fetch_add`, and a slot among the open requests.
+    #[inline]
     pub fn start(&self) -> RequestGuard {
-        let in_flight = self.0.in_flight.enter();
+        let series = &*self.0;
+        series.in_flight.raise();
         let start = Stamp::now();
         RequestGuard {
-            slot: self.0.logs.open.enter(self.0.number, start),
+            slot: series.logs.open.enter(series.number, start),
             route: self.clone(),
             start,
-            finished: false,
-            spent: Spent::default(),
-            trace: None,
-            request_id: None,
+            aside: Aside::default(),
             has_id: false,
-            _in_flight: in_flight,
+            is_finished: false,
         }
     }
 
+    #[inline]
     fn record(&self, outcome: Outcome, nanos: u64) {
         let series = &*self.0;
-        series.by_outcome.with(&outcome, || series.resolve(outcome), |histogram| histogram.record_units(nanos));
+        if outcome == Outcome::Status(USUAL_STATUS) {
+            series.usual.get_or_init(|| series.resolve(outcome)).record_units(nanos);
+        } else {
+            series.by_outcome.with(&outcome, || series.resolve(outcome), |histogram| histogram.record_units(nanos));
+        }
     }
 }
 
@@ -198,9 +204,10 @@ impl RequestGuard {
     /// The W3C trace that the request belongs to: the value of its header `traceparent`. Shown while the request is open, and
     /// kept with it when it is slow. What is no such value is ignored.
     pub fn traceparent(&mut self, value: &[u8]) {
+        let Some(digits) = value.get(TRACE_START..).and_then(|rest| rest.first_chunk()) else { return };
         self.has_id = true;
-        self.trace = value.get(TRACE_START..).and_then(|rest| rest.first_chunk()).copied();
-        if let (Some(slot), Some(digits)) = (&self.slot, &self.trace) {
+        self.aside.get_mut().trace = Some(*digits);
+        if let Some(slot) = &self.slot {
             self.route.0.logs.open.say_trace(slot, digits);
         }
     }
@@ -213,31 +220,40 @@ impl RequestGuard {
             self.route.0.logs.open.say_id(slot, id);
         }
         if self.is_slow() {
-            self.request_id = Some(Box::new(ShortText::new(id)));
+            self.aside.get_mut().request_id = Some(Box::new(ShortText::new(id)));
         }
     }
 
     /// Whether the request has taken as long as slow ones do. Cost: one clock read.
     pub fn is_slow(&self) -> bool {
-        self.start.elapsed_nanos() >= self.route.0.slow_nanos
+        self.is_slow_after(self.elapsed_nanos())
+    }
+
+    /// Nanoseconds since the request began.
+    #[inline]
+    pub(crate) fn elapsed_nanos(&self) -> u64 {
+        self.start.elapsed_nanos()
+    }
+
+    /// Whether requests that have taken as long are slow.
+    #[inline]
+    pub(crate) fn is_slow_after(&self, nanos: u64) -> bool {
+        nanos >= self.route.0.slow_nanos
     }
 
     /// Runs a part of the request's work: queries, waits for pools, cache look-ups and breakers' calls in it are added to
     /// what the request spent. For a future, that is each of its polls.
     pub fn spending<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let (done, spent) = self.spent.during(work);
-        self.set_spent(spent);
+        let mark = Mark::now();
+        let done = work();
+        self.add_since(&mark);
         done
     }
 
-    /// What was spent so far, for those who cannot lend the guard while they work: see [`Spent::during`].
-    pub fn spent(&self) -> Spent {
-        self.spent
-    }
-
-    /// Puts back what [`spent`](Self::spent) gave, with what was spent since.
-    pub fn set_spent(&mut self, spent: Spent) {
-        self.spent = spent;
+    /// Adds what this thread has spent since `mark`; the end of a piece of work.
+    #[inline]
+    pub(crate) fn add_since(&mut self, mark: &Mark) {
+        mark.add_to(|| &mut self.aside.get_mut().spent);
         if self.slot.is_none() {
             self.slot = self.route.0.logs.open.enter_late(self.route.0.number, self.start);
         }
@@ -255,21 +271,26 @@ impl RequestGuard {
         };
         entry.status = status;
         entry.error_type = error_type.map(ShortText::new);
-        entry.trace_id = self.trace.as_ref().and_then(open_requests::trace_id);
+        let details = self.aside.get();
+        entry.trace_id = details.and_then(|details| details.trace.as_ref()).and_then(open_requests::trace_id);
         entry.request_id = self.newest_request_id();
-        entry.spent = Some(self.spent);
+        entry.spent = Some(details.map(|details| details.spent).unwrap_or_default());
         series.logs.slow.requests.add(entry);
     }
 
     fn newest_request_id(&self) -> Option<ShortText> {
         let said_early = || self.slot.as_ref().and_then(|slot| self.route.0.logs.open.id(slot));
-        self.request_id.as_deref().copied().or_else(said_early)
+        self.aside.get().and_then(|details| details.request_id.as_deref()).copied().or_else(said_early)
     }
 
     #[cold]
     fn keep_exemplar(&self, outcome: Outcome, nanos: u64) {
         let mut request = ExemplarRequest::new(self.route.0.number, outcome, nanos);
-        request.trace = self.trace.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        request.trace = self
+            .aside
+            .get()
+            .and_then(|details| details.trace)
+            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
         request.request_id = self.newest_request_id();
         if request.trace.is_some() || request.request_id.is_some() {
             self.route.0.logs.exemplars.keep(request);
@@ -277,38 +298,48 @@ impl RequestGuard {
     }
 
     /// The request was answered with `status`.
-    pub fn finish(mut self, status: u16) {
-        self.end(Outcome::Status(status));
+    pub fn finish(self, status: u16) {
+        let nanos = self.elapsed_nanos();
+        self.finish_after(nanos, status);
+    }
+
+    /// The request was answered with `status` when it had taken as long.
+    #[inline]
+    pub(crate) fn finish_after(mut self, nanos: u64, status: u16) {
+        self.end(Outcome::Status(status), nanos);
     }
 
     /// The request was not answered, or not to the end; `status` is what the client had seen by then.
     pub fn failed(mut self, status: Option<u16>, error_type: &'static str) {
-        self.end(Outcome::Failed(status, error_type));
+        self.end(Outcome::Failed(status, error_type), self.elapsed_nanos());
     }
 
     /// The handler panicked.
     pub fn panicked(mut self) {
-        self.end(Outcome::Panicked);
+        self.end(Outcome::Panicked, self.elapsed_nanos());
     }
 
-    fn end(&mut self, outcome: Outcome) {
-        self.finished = true;
-        let nanos = self.start.elapsed_nanos();
+    #[inline]
+    fn end(&mut self, outcome: Outcome, nanos: u64) {
+        self.is_finished = true;
+        let series = &*self.route.0;
         self.route.record(outcome, nanos);
-        if nanos >= self.route.0.slow_nanos {
+        if self.is_slow_after(nanos) {
             self.keep_slow(outcome, nanos);
         }
-        if self.has_id && self.route.0.exemplars_given.is_due(self.start, nanos) {
+        if self.has_id && series.exemplars_given.is_due(self.start, nanos) {
             self.keep_exemplar(outcome, nanos);
         }
-        self.route.0.logs.open.leave(self.slot.take());
+        series.logs.open.leave(self.slot.take());
+        series.in_flight.lower();
     }
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        if !self.finished {
-            self.end(if std::thread::panicking() { Outcome::Panicked } else { Outcome::Cancelled });
+        if !self.is_finished {
+            let outcome = if std::thread::panicking() { Outcome::Panicked } else { Outcome::Cancelled };
+            self.end(outcome, self.elapsed_nanos());
         }
     }
 }

@@ -38,10 +38,9 @@ pub(crate) struct Share {
     pub(crate) nanos: u64,
 }
 
-/// What one request spent on queries, waits for pools, caches and breakers' calls; for those who drive requests by
-/// themselves: see [`RequestGuard::set_spent`](crate::RequestGuard::set_spent).
+/// What one request spent on queries, waits for pools, caches and breakers' calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Spent([Share; Spending::ALL.len()]);
+pub(crate) struct Spent([Share; Spending::ALL.len()]);
 
 impl Spent {
     /// The share of one kind.
@@ -49,47 +48,63 @@ impl Spent {
         self.0[kind as usize]
     }
 
-    /// Works on a request: what is spent during `work` is added. For a future, that is each of its polls. Requests within
-    /// requests each count their own. Cost: a few loads and stores of the thread's own memory.
-    #[inline]
-    pub fn during<T>(self, work: impl FnOnce() -> T) -> (T, Self) {
-        let outer = Outer(exchange(self));
-        let done = work();
-        let own = exchange(outer.0);
-        std::mem::forget(outer);
-        (done, own)
+    /// Adds what was spent from `earlier` until `now`, two readings of one thread's own sums, which go round at their ends.
+    fn add_between(&mut self, earlier: &Self, now: &Self) {
+        for ((own, earlier), now) in self.0.iter_mut().zip(&earlier.0).zip(&now.0) {
+            own.count = own.count.saturating_add(now.count.wrapping_sub(earlier.count));
+            own.nanos = own.nanos.saturating_add(now.nanos.wrapping_sub(earlier.nanos));
+        }
     }
+}
+
+/// All that was ever spent on one thread.
+struct Sums {
+    spends: Cell<u64>,
+    shares: [Cell<Share>; Spending::ALL.len()],
 }
 
 thread_local! {
-    static SPENT: [Cell<Share>; Spending::ALL.len()] =
-        const { [const { Cell::new(Share { count: 0, nanos: 0 }) }; Spending::ALL.len()] };
+    static SUMS: Sums = const {
+        Sums {
+            spends: Cell::new(0),
+            shares: [const { Cell::new(Share { count: 0, nanos: 0 }) }; Spending::ALL.len()],
+        }
+    };
 }
 
-/// Adds to the request that this thread is working on; to nobody when there is none. Cost: one load and store.
+/// Adds to what this thread has spent. Cost: two loads and stores.
 #[inline]
 pub(crate) fn spend(on: Spending, nanos: u64) {
-    let add = |shares: &[Cell<Share>; Spending::ALL.len()]| {
-        let share = &shares[on as usize];
+    SUMS.with(|sums| {
+        let share = &sums.shares[on as usize];
         let before = share.get();
-        share.set(Share { count: before.count.saturating_add(1), nanos: before.nanos.saturating_add(nanos) });
-    };
-    // a thread that ends works on no request
-    let _ = SPENT.try_with(add);
+        share.set(Share { count: before.count.wrapping_add(1), nanos: before.nanos.wrapping_add(nanos) });
+        sums.spends.set(sums.spends.get().wrapping_add(1));
+    });
 }
 
-/// Puts the outer request back when the inner one unwinds.
-struct Outer(Spent);
+/// The sums of this thread at the beginning of a piece of work on a request: for a future, of each of its polls. Requests
+/// within requests each count what is spent in them, so that the outer one counts the inner one's too.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    spends: u64,
+    then: Spent,
+}
 
-impl Drop for Outer {
-    fn drop(&mut self) {
-        exchange(self.0);
+impl Mark {
+    /// Now. Cost: a few loads of the thread's own memory.
+    #[inline]
+    pub(crate) fn now() -> Self {
+        SUMS.with(|sums| Self { spends: sums.spends.get(), then: Spent(sums.shares.each_ref().map(Cell::get)) })
     }
-}
 
-#[inline]
-fn exchange(new: Spent) -> Spent {
-    SPENT.try_with(|shares| Spent(std::array::from_fn(|at| shares[at].replace(new.0[at])))).unwrap_or(new)
+    /// Adds what this thread has spent since to what `spent` gives, which is not asked when that is nothing.
+    #[inline]
+    pub(crate) fn add_to<'a>(&self, spent: impl FnOnce() -> &'a mut Spent) {
+        if SUMS.with(|sums| sums.spends.get()) != self.spends {
+            spent().add_between(&self.then, &Self::now().then);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -99,19 +114,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_request_counts_its_own_also_within_another_and_after_a_panic() {
-        let ((inner, after), outer) = Spent::default().during(|| {
-            spend(Spending::Queries, 5);
-            let ((), inner) = Spent::default().during(|| spend(Spending::Queries, 7));
-            let unwound = catch_unwind(AssertUnwindSafe(|| Spent::default().during(|| -> u8 { panic!("within") })));
-            spend(Spending::Pool, 11);
-            (inner, unwound.is_err())
-        });
-        assert!(after);
+    fn each_request_counts_what_is_spent_in_it_also_within_another_and_after_a_panic() {
+        let (mut outer, mut inner) = (Spent::default(), Spent::default());
+        let outer_mark = Mark::now();
+        spend(Spending::Queries, 5);
+        let inner_mark = Mark::now();
+        spend(Spending::Queries, 7);
+        inner_mark.add_to(|| &mut inner);
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            spend(Spending::Cache, 3);
+            panic!("within")
+        }));
+        assert!(unwound.is_err());
+        spend(Spending::Pool, 11);
+        outer_mark.add_to(|| &mut outer);
         assert_eq!(inner.on(Spending::Queries), Share { count: 1, nanos: 7 });
-        assert_eq!(outer.on(Spending::Queries), Share { count: 1, nanos: 5 });
+        assert_eq!(inner.on(Spending::Pool), Share::default());
+        assert_eq!(outer.on(Spending::Queries), Share { count: 2, nanos: 12 });
+        assert_eq!(outer.on(Spending::Cache), Share { count: 1, nanos: 3 });
         assert_eq!(outer.on(Spending::Pool), Share { count: 1, nanos: 11 });
-        let ((), next) = outer.during(|| spend(Spending::Queries, 1));
-        assert_eq!(next.on(Spending::Queries), Share { count: 2, nanos: 6 });
+    }
+
+    #[test]
+    fn sums_that_go_round_are_told_apart_all_the_same() {
+        let mut spent = Spent::default();
+        let earlier = Spent([Share { count: u32::MAX, nanos: u64::MAX - 1 }; 4]);
+        let now = Spent([Share { count: 1, nanos: 8 }; 4]);
+        spent.add_between(&earlier, &now);
+        assert_eq!(spent.on(Spending::Cache), Share { count: 2, nanos: 10 });
+    }
+
+    #[test]
+    fn nothing_spent_asks_for_nowhere_to_put_it() {
+        Mark::now().add_to(|| panic!("asked"));
     }
 }

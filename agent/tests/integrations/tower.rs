@@ -312,3 +312,23 @@ fn an_answer_ends_with_its_last_declared_byte_though_nobody_asks_for_more() {
     drop(body);
     assert_eq!(records(&agent, DURATION, &[("error.type", "cancelled")]), 0);
 }
+
+#[test]
+fn a_body_that_says_it_is_short_ends_with_its_head_and_a_longer_one_with_its_last_frame() {
+    let agent = agent();
+    let mut service = agent.http_layer().route("/page").layer(service_fn(|request: Request<String>| {
+        std::future::ready(Ok::<_, Infallible>(Response::new(request.into_body())))
+    }));
+    let mut context = Context::from_waker(Waker::noop());
+    for (bytes, in_flight) in [(16 << 10, 0.0), ((16 << 10) + 1, 1.0)] {
+        let request = Request::new("x".repeat(bytes));
+        let Poll::Ready(Ok(answer)) = Box::pin(service.call(request)).as_mut().poll(&mut context) else {
+            panic!("answered at once");
+        };
+        assert_eq!(number(&agent, ACTIVE, &[]), Some(in_flight), "with a body of {bytes} bytes");
+        let mut body = Box::pin(answer.into_body());
+        assert!(body.as_mut().poll_frame(&mut context).is_ready());
+        assert_eq!(number(&agent, ACTIVE, &[]), Some(0.0));
+    }
+    assert_eq!(records(&agent, DURATION, &[("http.response.status_code", "200")]), 2);
+}
