@@ -3,6 +3,7 @@
 //! Each test starts what it needs on ports and in folders of its own and ends it by process id. They measure time and
 //! load, so `./test e2e` runs them one at a time.
 
+mod boards;
 mod databases;
 mod demo;
 mod faults;

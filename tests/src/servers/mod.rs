@@ -13,7 +13,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 pub use postgres::Postgres;
-pub use prometheus::{Prometheus, check_metrics};
+pub use prometheus::{
+    Prometheus, Scraping, check_alertmanager_config, check_metrics, check_prometheus_config, promtool_version,
+};
 pub use redis::Redis;
 
 /// How long a server may take to start.

@@ -1,8 +1,9 @@
-//! A Prometheus that scrapes what a test points it at, and promtool's opinion of a metrics page.
+//! A Prometheus that scrapes what a test points it at, and promtool's and amtool's opinions of pages and configurations.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,15 @@ use super::{START_LIMIT, free_port, installed};
 use crate::program::Program;
 use crate::readings::Totals;
 use crate::waiting::wait_until;
+
+/// How a server is started.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scraping<'a> {
+    /// Whether it asks for native histograms, and so keeps no classic ones.
+    pub native_histograms: bool,
+    /// Rules in Prometheus' own format; empty for none.
+    pub rules: &'a str,
+}
 
 /// A running server; it ends when dropped.
 #[derive(Debug)]
@@ -28,7 +38,7 @@ impl Prometheus {
     /// # Errors
     /// When it is not installed or does not answer.
     pub fn start(target: &str) -> Result<Self> {
-        Self::start_with(target, "exemplar-storage")
+        Self::start_as(target, Scraping::default())
     }
 
     /// The same with native histograms, which it asks for in protobuf.
@@ -36,17 +46,26 @@ impl Prometheus {
     /// # Errors
     /// When it is not installed or does not answer.
     pub fn start_with_native_histograms(target: &str) -> Result<Self> {
-        Self::start_with(target, "native-histograms")
+        Self::start_as(target, Scraping { native_histograms: true, rules: "" })
     }
 
-    fn start_with(target: &str, features: &str) -> Result<Self> {
+    /// Starts one that scrapes `target` every second in the given way.
+    ///
+    /// # Errors
+    /// When it is not installed or does not answer.
+    pub fn start_as(target: &str, scraping: Scraping<'_>) -> Result<Self> {
         let server = installed("prometheus", &[], "prometheus")?;
         let folder = tempfile::tempdir()?;
         let (file, data) = (folder.path().join("prometheus.yml"), folder.path().join("data"));
-        let mut text = "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n".to_owned();
-        writeln!(text, "  - {{job_name: shop, static_configs: [{{targets: ['{target}']}}]}}")?;
+        let mut text = "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n".to_owned();
+        if !scraping.rules.is_empty() {
+            fs::write(folder.path().join("rules.yml"), scraping.rules)?;
+            text.push_str("rule_files: [rules.yml]\n");
+        }
+        writeln!(text, "scrape_configs:\n  - {{job_name: shop, static_configs: [{{targets: ['{target}']}}]}}")?;
         fs::write(&file, text)?;
         let address = format!("127.0.0.1:{}", free_port()?);
+        let features = if scraping.native_histograms { "native-histograms" } else { "exemplar-storage" };
         let arguments = [
             format!("--config.file={}", file.display()),
             format!("--storage.tsdb.path={}", data.display()),
@@ -58,6 +77,25 @@ impl Prometheus {
         wait_until(START_LIMIT, "a first scrape by Prometheus", || Ok(prometheus.value("up")?.filter(|up| *up > 0.0)))
             .with_context(|| prometheus.program.report())?;
         Ok(prometheus)
+    }
+
+    /// How many series an instant query gives.
+    ///
+    /// # Errors
+    /// When it does not answer, with its words when it refuses the query.
+    pub fn count(&self, query: &str) -> Result<usize> {
+        Ok(self.series(query)?.len())
+    }
+
+    /// The values that `label` takes among the series `selector` selects.
+    ///
+    /// # Errors
+    /// When it does not answer as agreed.
+    pub fn label_values(&self, selector: &str, label: &str) -> Result<Vec<String>> {
+        let mut url = reqwest::Url::parse(&format!("{}/api/v1/label/{label}/values", self.url))?;
+        url.query_pairs_mut().append_pair("match[]", selector);
+        let mut answer: Value = reqwest::blocking::get(url)?.error_for_status()?.json()?;
+        Ok(serde_json::from_value(answer["data"].take())?)
     }
 
     /// The value of an instant query that gives one series; `None` when it gives none.
@@ -84,9 +122,12 @@ impl Prometheus {
     }
 
     fn series(&self, query: &str) -> Result<Vec<Value>> {
-        let mut url = reqwest::Url::parse(&format!("{}/api/v1/query", self.url))?;
-        url.query_pairs_mut().append_pair("query", query);
-        let answer: Value = reqwest::blocking::get(url)?.error_for_status()?.json()?;
+        let url = format!("{}/api/v1/query", self.url);
+        // as Grafana asks: long queries do not fit into an address
+        let client = reqwest::blocking::Client::new();
+        let body = form_urlencoded::Serializer::new(String::new()).append_pair("query", query).finish();
+        let form = "application/x-www-form-urlencoded";
+        let answer: Value = client.post(url).header("content-type", form).body(body).send()?.json()?;
         answer["data"]["result"].as_array().cloned().with_context(|| format!("{query} gives no series: {answer}"))
     }
 }
@@ -116,6 +157,45 @@ pub fn check_metrics(page: &str) -> Result<String> {
     let complaints = [output.stdout, output.stderr].concat();
     let complaints = String::from_utf8_lossy(&complaints).trim().to_owned();
     Ok(if complaints.is_empty() && !output.status.success() { output.status.to_string() } else { complaints })
+}
+
+/// What `promtool check config` says of a configuration file and the rules it names; an error when it refuses it.
+///
+/// # Errors
+/// When promtool is not installed, or with its words.
+pub fn check_prometheus_config(file: &Path) -> Result<String> {
+    accepted(Command::new(installed("promtool", &[], "prometheus")?).args(["check", "config"]).arg(file))
+}
+
+/// What `amtool check-config` says of a configuration of Alertmanager; an error when it refuses it.
+///
+/// # Errors
+/// When amtool is not installed, or with its words.
+pub fn check_alertmanager_config(file: &Path) -> Result<String> {
+    accepted(Command::new(installed("amtool", &[], "prometheus-alertmanager")?).arg("check-config").arg(file))
+}
+
+/// The version of the installed promtool: major and minor.
+///
+/// # Errors
+/// When it is not installed or does not say.
+pub fn promtool_version() -> Result<(u32, u32)> {
+    let words = accepted(Command::new(installed("promtool", &[], "prometheus")?).arg("--version"))?;
+    let version = words.split_once("version ").map_or("", |(_, rest)| rest);
+    let mut numbers = version.split('.').map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+        _ => bail!("promtool says no version: {words}"),
+    }
+}
+
+fn accepted(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{command:?} could not be started"))?;
+    let words = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    if !output.status.success() {
+        bail!("{command:?}: {}: {words}", output.status);
+    }
+    Ok(words)
 }
 
 #[cfg(test)]
