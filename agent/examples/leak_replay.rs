@@ -4,6 +4,9 @@
 //! cargo run --release -p heartline --example leak_replay -- FILE > predictions.jsonl
 //! ```
 //!
+//! `NAME=VALUE` before FILE changes a threshold of the judgement, to see how much it matters; the names are the fields
+//! of `Tuning` in `agent/src/heap/trend/judgement.rs`.
+//!
 //! FILE holds one JSON object a line, as `tests/leakbench` makes them: `id`, `limit_bytes`, `restarts_s`, and arrays of
 //! the same length `t` (seconds), `allocated`, `resident`, `requests_per_s`, and optionally `cached_bytes`, what
 //! registered caches say they hold. Samples are fed in their order; nothing else of a line is read. One object a line
@@ -46,8 +49,7 @@ impl Series {
     }
 
     /// The time of the first suspicion and what was said then.
-    fn replay(&self) -> Option<(f64, LeakVerdict)> {
-        let mut detector = LeakDetector::new(DEFAULT_LEAK_PATIENCE);
+    fn replay(&self, mut detector: LeakDetector) -> Option<(f64, LeakVerdict)> {
         let mut restarts = self.restarts_s.iter().peekable();
         for at in 0..self.t.len() {
             while restarts.next_if(|restart| self.t[at] >= **restart).is_some() {
@@ -64,8 +66,8 @@ impl Series {
     }
 }
 
-fn prediction(series: &Series) -> Value {
-    let Some((at, verdict)) = series.replay() else {
+fn prediction(series: &Series, detector: LeakDetector) -> Value {
+    let Some((at, verdict)) = series.replay(detector) else {
         return json!({"id": series.id, "verdict": "no_leak", "alarm_time": null});
     };
     let interval = verdict.seconds_to_limit_interval;
@@ -81,7 +83,18 @@ fn prediction(series: &Series) -> Value {
     })
 }
 
-fn run(path: &str) -> Result<(), String> {
+/// The detector with thresholds changed as `NAME=VALUE`.
+fn detector(changes: &[String]) -> Result<LeakDetector, String> {
+    let change = |detector: LeakDetector, text: &String| {
+        let parsed = text.split_once('=').and_then(|(name, value)| Some((name, value.parse().ok()?)));
+        let (name, value) = parsed.ok_or_else(|| format!("{text:?} is not NAME=VALUE with a number"))?;
+        detector.with_threshold(name, value).ok_or_else(|| format!("there is no threshold {name:?}"))
+    };
+    changes.iter().try_fold(LeakDetector::new(DEFAULT_LEAK_PATIENCE), change)
+}
+
+fn run(path: &str, changes: &[String]) -> Result<(), String> {
+    let detector = detector(changes)?;
     let file = File::open(path).map_err(|error| format!("cannot open {path}: {error}"))?;
     let mut out = BufWriter::new(io::stdout().lock());
     for (number, line) in BufReader::new(file).lines().enumerate() {
@@ -92,18 +105,20 @@ fn run(path: &str) -> Result<(), String> {
         }
         let series: Series =
             serde_json::from_str(&line).map_err(|error| format!("{} is no series: {error}", place()))?;
-        writeln!(out, "{}", prediction(&series)).map_err(|error| format!("cannot write the predictions: {error}"))?;
+        writeln!(out, "{}", prediction(&series, detector.clone()))
+            .map_err(|error| format!("cannot write the predictions: {error}"))?;
     }
     out.flush().map_err(|error| format!("cannot write the predictions: {error}"))
 }
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(path), None) = (arguments.next(), arguments.next()) else {
-        let _ = writeln!(io::stderr(), "usage: leak_replay FILE   (one series a line, see tests/leakbench/README.md)");
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(path) = arguments.pop() else {
+        let usage = "usage: leak_replay [NAME=VALUE ...] FILE   (one series a line, see tests/leakbench/README.md)";
+        let _ = writeln!(io::stderr(), "{usage}");
         return ExitCode::from(2);
     };
-    match run(&path) {
+    match run(&path, &arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "leak_replay: {error}");

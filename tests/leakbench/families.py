@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Families of behaviour beside those of generate.py, and their generator.
 
-    families.py --set seen|held_out|cached --seed 7 --n 200 --out own.jsonl [--blind own.blind.jsonl]
+    families.py --set seen|seen_since|held_out|cached --seed 7 --n 200 --out own.jsonl [--blind own.blind.jsonl]
 
-`seen` was looked at while the detector was made, `held_out` was not: its figures say what to expect of behaviour that
-nobody thought of. `cached` carries the field `cached_bytes`, what registered caches say they hold, and is undecidable
+`seen` was looked at while the detector was made, and `seen_since`, which had been held out, when it was improved.
+`held_out` was not: its figures say what to expect of behaviour that nobody thought of. `cached` carries the field `cached_bytes`, what registered caches say they hold, and is undecidable
 without it. Everything else about a series (noise, warm-up, limit, gaps, restarts) is drawn as generate.py does.
 """
 import argparse
@@ -127,7 +127,7 @@ def ok_load_lag(rng):
     return s
 
 
-# ---------------------------------------------------------------- held out: leaks
+# ---------------------------------------------------------------- seen since: leaks
 def leak_daytime(rng):
     """Only a feature of busy hours leaks."""
     rate = self_logu(rng, 0.003, 0.02)
@@ -188,7 +188,7 @@ def leak_bad_deploy(rng):
     return s
 
 
-# ---------------------------------------------------------------- held out: no leaks
+# ---------------------------------------------------------------- seen since: no leaks
 def ok_nightly_job(rng):
     """A job of some hours a day takes much and gives it back."""
     s = Series(rng, self_logu(rng, 40, 168))
@@ -248,6 +248,188 @@ def ok_double_buffer(rng):
     return s
 
 
+# ---------------------------------------------------------------- held out: leaks
+def mean_after_end(s):
+    """Extends a leak beyond the series at its mean pace."""
+    end, last = float(s.t[-1]), float(s.leak[-1])
+    mean = last / max(end - s.leak_start, 1.0)
+    s.leak_fn = lambda t: np.where(
+        np.asarray(t) <= end, np.interp(t, s.t, s.leak), last + mean * (np.asarray(t) - end))
+    return s
+
+
+def leak_sessions(rng):
+    """Sessions expire after hours, but for the share that nobody ever closes."""
+    ttl, rate = self_logu(rng, 0.5, 6), self_logu(rng, 0.003, 0.03)
+    s = Series(rng, max(self_logu(rng, 24, 168), 0.25 / rate, 4 * ttl))
+    s.rps = s.make_load(s.u(0.2, 0.8))
+    s.extra += s.base * s.u(0.1, 0.5) * s.smooth(s.load_mem, ttl * H)
+    s.leak_start = 0.0
+    s.leak = np.cumsum(rate * s.base / H * s.load_mem * s.dt)
+    return mean_after_end(s)
+
+
+def leak_interner(rng):
+    """Names are interned: most are few and soon known, some carry an identifier and never come again."""
+    rate = self_logu(rng, 0.003, 0.04)
+    s = Series(rng, max(self_logu(rng, 12, 120), 0.25 / rate))
+    s.extra += s.base * s.u(0.05, 0.3) * (1 - np.exp(-((s.t / (self_logu(rng, 0.5, 5) * H)) ** 0.6)))
+    s.linear_leak(rate)
+    return s
+
+
+def leak_reconnects(rng):
+    """Each reconnect storm leaves buffers behind, and there are more when much goes on."""
+    rate, gap = self_logu(rng, 0.003, 0.03), self_logu(rng, 0.3, 4)
+    s = Series(rng, max(self_logu(rng, 20, 150), 0.25 / rate, 15 * gap))
+    s.rps = s.make_load(s.u(0.0, 0.6))
+    times = np.cumsum(rng.exponential(gap * H, int(2 * s.dur / (gap * H)) + 20))
+    times = times[times < s.dur]
+    sizes = rng.uniform(0.5, 1.5, len(times)) * s.load_clean[np.searchsorted(s.t, times) - 1]
+    cum = np.concatenate([[0.0], np.cumsum(sizes * rate * s.base * s.dur / H / sizes.sum())])
+    s.leak = cum[np.searchsorted(times, s.t, side="right")]
+    s.extra += s.batch_spikes(times, s.u(0.02, 0.2), 300)
+    s.leak_start = float(times[0])
+    return mean_after_end(s)
+
+
+def leak_config_reload(rng):
+    """Every reload of the configuration keeps the old tree alive."""
+    period, step = self_logu(rng, 0.5, 6), self_logu(rng, 0.01, 0.05)
+    s = Series(rng, min(168.0, period * rng.uniform(12, 40)))
+    times = s.batch_times(period * H, 0.02)
+    s.extra += s.batch_spikes(times, s.u(0.02, 0.3), s.logu(60, 300))
+    s.leak = step * s.base * np.searchsorted(times, s.t, side="right").astype(float)
+    s.leak_start = float(times[0])
+    return mean_after_end(s)
+
+
+def leak_under_merges(rng):
+    """An index whose segments are merged in tiers, and readers that are never closed."""
+    rate = self_logu(rng, 0.004, 0.03)
+    s = Series(rng, max(self_logu(rng, 20, 140), 0.25 / rate))
+    s.extra += merges(s)
+    s.linear_leak(rate)
+    return s
+
+
+def leak_after_upgrade(rng):
+    """A rolling configuration change switches a feature on: a step, and a leak from then on."""
+    rate, calm = self_logu(rng, 0.004, 0.04), self_logu(rng, 10, 70)
+    grow = max(self_logu(rng, 8, 60), 0.15 / rate)
+    s = Series(rng, calm + grow)
+    s.linear_leak(rate, start=min(calm * H, 0.7 * s.dur))
+    s.extra += np.where(s.t > s.leak_start, s.base * s.u(0.0, 0.15), 0.0)
+    return s
+
+
+# ---------------------------------------------------------------- held out: no leaks
+def merges(s):
+    """Segments of a log-structured index: flushed evenly, merged in tiers of a few, buffers held in proportion."""
+    ratio, flush = int(s.rng.integers(4, 11)), s.logu(120, 1200)
+    count = ((s.t + s.u(0, 50) * flush) / flush).astype(int)
+    held, size = np.zeros(s.n), 1.0
+    while count.max() > 0 and size < 1e4:
+        held += (count % ratio) * size ** 0.6
+        count, size = count // ratio, size * ratio
+    return s.base * s.u(0.05, 0.4) * held / max(held.max(), 1.0)
+
+
+def ok_merges(rng):
+    """The same without a leak."""
+    s = Series(rng, self_logu(rng, 12, 150))
+    s.extra += merges(s)
+    return s
+
+
+def ok_generations(rng):
+    """A collector with two generations: small collections leave some garbage, a large one takes it."""
+    minor = self_logu(rng, 0.05, 0.5)
+    per_major = int(rng.integers(5, 20))
+    s = Series(rng, max(self_logu(rng, 10, 120), 4 * minor * per_major))
+    s.extra += s.sawtooth(minor * H, s.u(0.05, 0.3)) + s.sawtooth(minor * per_major * H, s.u(0.05, 0.4))
+    return s
+
+
+def ok_pool_growth(rng):
+    """A pool that grows to the largest number of connections ever needed at once and never shrinks."""
+    s = Series(rng, self_logu(rng, 20, 168))
+    s.rps = s.make_load(s.u(0.2, 0.8))
+    s.extra += s.base * s.u(0.1, 0.5) * np.maximum.accumulate(s.smooth(s.load_mem, 600))
+    return s
+
+
+def ok_known_names(rng):
+    """A closed set of names with Zipf's frequencies is interned as they come."""
+    s = Series(rng, self_logu(rng, 12, 150))
+    share = 1.0 / np.arange(1, 2001) ** s.u(0.8, 1.2)
+    share /= share.sum()
+    asked = s.logu(2e3, 2e5) * s.t / s.dur
+    seen = np.interp(s.t, grid := np.linspace(0, s.dur, 200),
+                     [float((-np.expm1(-share * np.interp(x, s.t, asked))).sum()) for x in grid])
+    s.extra += s.base * s.u(0.1, 0.6) * seen / 2000
+    return s
+
+
+def ok_sweeps(rng):
+    """Entries expire, and a sweep every few hours frees them all at once."""
+    every = self_logu(rng, 0.5, 5)
+    s = Series(rng, max(self_logu(rng, 16, 150), 5 * every))
+    s.rps = s.make_load(s.u(0.1, 0.7))
+    start = np.floor(s.t / (every * H)) * every * H
+    done = np.cumsum(s.load_mem * s.dt)
+    since = done - np.interp(start, s.t, done)
+    s.extra += s.base * s.u(0.1, 0.6) * since / max(since.max(), 1.0)
+    return s
+
+
+def ok_config_reload(rng):
+    """Old and new configuration live side by side for a while; their sizes differ a little."""
+    period = self_logu(rng, 2, 14)
+    s = Series(rng, max(self_logu(rng, 20, 160), 5 * period))
+    times = s.batch_times(period * H)
+    s.extra += s.batch_spikes(times, s.u(0.05, 0.5), s.logu(60, 1800))
+    sizes = np.concatenate([[0.0], rng.normal(0, 0.01, len(times))])
+    s.extra += s.base * sizes[np.searchsorted(times, s.t, side="right")]
+    return s
+
+
+def ok_daily_rebuild(rng):
+    """A search index is built anew once a day beside the old one."""
+    s = Series(rng, self_logu(rng, 30, 168))
+    width, phase, amp = s.u(0.5, 4) * H, s.u(0, 24) * H, s.u(0.1, 0.7)
+    since = (s.t - phase) % (24 * H)
+    s.extra += s.base * amp * np.where(since < width, since / width, 0.0)
+    return s
+
+
+def ok_fragmentation_drift(rng):
+    """Fragmentation comes and goes over hours; what is allocated stays."""
+    s = Series(rng, self_logu(rng, 20, 168))
+    s.frag_extra += np.maximum(s.u(0.05, 0.2) + s.ar1(s.u(0.02, 0.08), s.logu(2, 12) * H), 0.0)
+    return s
+
+
+def ok_new_tenants(rng):
+    """Tenants move in during the first days, each with its load and its memory."""
+    s = Series(rng, self_logu(rng, 40, 168))
+    count = int(rng.integers(4, 12))
+    times = np.sort(s.u(0.3, 0.7) * s.dur * rng.random(count))
+    moved = np.searchsorted(times, s.t, side="right") / count
+    s.rps = s.make_load(s.u(0, 0.5), ramp=1 + s.u(0.5, 2.0) * moved)
+    s.extra += s.load_memory(s.u(0.2, 0.7), s.logu(60, 3600))
+    return s
+
+
+def ok_code_cache(rng):
+    """Warm-up in two stages: minutes, then hours."""
+    slow = self_logu(rng, 1, 8)
+    s = Series(rng, max(self_logu(rng, 8, 120), 3 * slow))
+    s.extra += s.base * s.u(0.05, 0.3) * (1 - np.exp(-s.age / s.logu(120, 1200)))
+    s.extra += s.base * s.u(0.05, 0.4) * (1 - np.exp(-s.age / (slow * H)))
+    return s
+
+
 # ---------------------------------------------------------------- registered caches: undecidable without their bytes
 def cached_ok_fill(rng):
     """A registered cache that takes days to fill, some overhead included."""
@@ -271,9 +453,13 @@ def cached_leak_fill(rng):
 SETS = {
     "seen": ([leak_bursty, leak_beside_fill, leak_native, leak_in_ramp],
              [ok_zipf_cache, ok_ttl_cache, ok_staircase, ok_deploys, ok_heavy_noise, ok_load_lag]),
-    "held_out": ([leak_daytime, leak_intermittent, leak_growing_waves, leak_exponential, leak_bad_deploy],
-                 [ok_nightly_job, ok_slow_sawtooth, ok_slow_wander, ok_more_users, ok_vocabulary, ok_two_tiers,
-                  ok_double_buffer]),
+    "seen_since": ([leak_daytime, leak_intermittent, leak_growing_waves, leak_exponential, leak_bad_deploy],
+                   [ok_nightly_job, ok_slow_sawtooth, ok_slow_wander, ok_more_users, ok_vocabulary, ok_two_tiers,
+                    ok_double_buffer]),
+    "held_out": ([leak_sessions, leak_interner, leak_reconnects, leak_config_reload, leak_under_merges,
+                  leak_after_upgrade],
+                 [ok_merges, ok_generations, ok_pool_growth, ok_known_names, ok_sweeps, ok_config_reload,
+                  ok_daily_rebuild, ok_fragmentation_drift, ok_new_tenants, ok_code_cache]),
     "cached": ([cached_leak_fill], [cached_ok_fill]),
 }
 

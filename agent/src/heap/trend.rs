@@ -3,7 +3,7 @@
 //!
 //! * `history` remembers the *floors* of memory, less the bytes of registered caches, at eight resolutions.
 //! * `fit` explains each window by the load, a leak, or one of the innocent `shapes`.
-//! * `judgement` says which growth is a leak and how long it must last.
+//! * `judgement` says which growth is a leak and how long it must last, and `judge` decides look by look.
 //! * `forecast` carries it on to the memory limit, and `evidence` puts it into words.
 //!
 //! The idea that several explanations compete, and the reference that this goes beyond, are described beside the
@@ -13,9 +13,11 @@ mod evidence;
 mod fit;
 mod forecast;
 mod history;
+mod judge;
 mod judgement;
 mod shapes;
 mod standing;
+mod sums;
 
 use std::time::Duration;
 
@@ -25,9 +27,9 @@ pub(super) use self::evidence::bytes_text;
 use self::fit::{Fit, Problem};
 use self::forecast::Seen;
 use self::history::{BUCKETS, Bucket, History, LEVELS, Window};
-use self::judgement::{Bench, Signal, View};
+use self::judge::Judge;
+use self::judgement::{Signal, Tuning, View};
 use self::shapes::{Curve, Grid};
-use self::standing::Standing;
 use super::slope::{self, Slope};
 
 /// Base buckets in one patience.
@@ -35,7 +37,7 @@ const BASES: u32 = 192;
 /// The shortest base bucket: a patience below 384 seconds does not make the history finer.
 const BASE_MIN: Duration = Duration::from_secs(2);
 /// A window is judged from this many buckets on.
-const BUCKETS_MIN: usize = 24;
+const BUCKETS_MIN: usize = 12;
 /// The share of a whole life that is left out at its beginning: programs grow while they start.
 const WARM_UP: usize = 4;
 /// The load is looked at when it varies by more than this (its coefficient of variation).
@@ -46,8 +48,8 @@ const UNCERTAIN: std::ops::Range<f64> = 3.0..12.0;
 const MEAN_AGREES: std::ops::Range<f64> = 0.5..2.0;
 /// Resident memory alone is judged in recent windows of this many patiences.
 const RESIDENT_WINDOW: f64 = 4.0;
-/// Windows that are judged after one sample at most; the others wait for the next.
-const LEVELS_PER_SAMPLE: u32 = 2;
+/// A forecast needs this many floors to tell a line from a curve.
+const FORECAST_FLOORS_MIN: usize = 18;
 /// Rises and falls below this share of the level are called stable.
 const TREND_SHARE: f64 = 0.02;
 /// Width of the slope's interval in standard deviations.
@@ -84,7 +86,7 @@ pub struct LeakVerdict {
     /// 1 − e^(−r/2), where r is the smallest log likelihood ratio of a leak against an innocent curve.
     pub confidence: f64,
     /// Time to the memory limit; `None` when nothing is watched or suspected, without a limit, or when the fit is poor:
-    /// further away than 20 times what has been seen of the growth, or known to less than a factor of twelve.
+    /// further away than 40 times what has been seen of the growth, or known to less than a factor of eight.
     pub seconds_to_limit: Option<f64>,
     /// The interval of that time; four in five should hold the truth.
     pub seconds_to_limit_interval: Option<[f64; 2]>,
@@ -114,15 +116,10 @@ pub struct LeakDetector {
     history: History,
     /// The newest view of each level, of floors.
     views: Vec<Option<View>>,
-    /// How many looks in a row found a leak, by level and signal.
-    streaks: [[u8; 3]; LEVELS],
     /// Levels with new buckets that have not been looked at, as bits.
     due: u8,
-    /// Earlier lives that ended leaking, and whether this one leaks so far.
-    lives: u32,
-    life: bool,
     limit: Option<f64>,
-    standing: Standing,
+    judge: Judge,
     verdict: LeakVerdict,
 }
 
@@ -174,7 +171,11 @@ impl<'h> Panel<'h> {
         let held = [curve(self.buckets, |bucket| (bucket.floor + bucket.cached) / scale)];
         let loads = if signal == Signal::ResidentOnly { &held[..] } else { &self.loads[..] };
         let before = usize::try_from(self.window.closed).unwrap_or(usize::MAX).saturating_sub(self.buckets.len());
-        let fit = Fit::of(&Problem { floors: &floors, loads, grid: Grid { work: &self.work, before: Some(before) } });
+        let fit = Fit::of(&Problem {
+            floors: &floors,
+            loads,
+            grid: Grid { work: &self.work, before: Some(before), moves: self.load_variation > LOAD_VARIES },
+        });
         let onset = &self.buckets[fit.shape.onset];
         Some(View {
             signal,
@@ -208,14 +209,18 @@ impl LeakDetector {
             patience,
             history: History::new((patience / BASES).max(BASE_MIN)),
             views: vec![None; LEVELS],
-            streaks: [[0; 3]; LEVELS],
             due: 0,
-            lives: 0,
-            life: false,
             limit: None,
-            standing: Standing::default(),
+            judge: Judge::new(patience, Tuning::default()),
             verdict: LeakVerdict::default(),
         }
+    }
+
+    /// The same with one threshold changed, to see how much it matters; `None` if there is none of that name.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_threshold(mut self, name: &str, value: f64) -> Option<Self> {
+        self.judge.tuning.set(name, value).then_some(self)
     }
 
     /// What is concluded so far.
@@ -226,8 +231,8 @@ impl LeakDetector {
     /// The process was started anew: what was seen is forgotten, except whether it ended leaking. Each life that did
     /// makes the detector three times as fast to suspect the next.
     pub fn restart(&mut self) {
-        let lives = self.lives + u32::from(self.life);
-        *self = Self { lives, ..Self::new(self.patience) };
+        let judge = self.judge.next_life();
+        *self = Self { judge, ..Self::new(self.patience) };
     }
 
     /// Takes the sample of one moment; `now` is a time on any clock that does not go back. Samples without a number, or
@@ -250,8 +255,8 @@ impl LeakDetector {
             self.due |= closed & self.judged_levels();
             self.fall_back();
         }
-        for _ in 0..LEVELS_PER_SAMPLE {
-            let Some(level) = self.due.checked_ilog2() else { break };
+        // one window a sample bounds what a sample costs; the others wait for the next
+        if let Some(level) = self.due.checked_ilog2() {
             self.due &= !(1 << level);
             self.look(level as usize);
         }
@@ -267,7 +272,8 @@ impl LeakDetector {
         (0..LEVELS).filter(judged).fold(0, |bits, level| bits | 1 << level)
     }
 
-    /// Judges the window of one level.
+    /// Looks at the window of one level: at floors, at means where floors are uncertain, at what only resident memory
+    /// shows.
     fn look(&mut self, level: usize) {
         let patience = self.patience.as_secs_f64();
         let Some(panel) = Panel::of(&self.history, level) else { return };
@@ -278,35 +284,16 @@ impl LeakDetector {
         let long = floor.whole || BUCKETS as f64 * floor.bucket >= RESIDENT_WINDOW * patience;
         let resident = floor.age >= patience && long;
         let resident = resident.then(|| panel.view(Signal::ResidentOnly, last.resident_floor, self.limit)).flatten();
-        if floor.whole && level > 0 {
-            self.life = [Some(&floor), mean.as_ref()].into_iter().flatten().any(View::is_leakish);
-        }
         self.views[level] = Some(floor.clone());
         self.read_trend(&floor);
-        for view in [Some(floor), mean, resident].into_iter().flatten() {
-            self.judge(&view);
-        }
+        let looks: Vec<View> = [Some(floor), mean, resident].into_iter().flatten().collect();
+        self.judge.take(&looks, &self.views, self.history.newest_floor());
         self.speak();
-    }
-
-    fn judge(&mut self, view: &View) {
-        let patience = self.patience.as_secs_f64();
-        let bench = Bench { views: &self.views, patience, lives: self.lives };
-        let leakish = view.is_leakish();
-        let believed = leakish && bench.is_patient(view);
-        let streak = &mut self.streaks[view.level][view.signal as usize];
-        *streak = if believed { streak.saturating_add(1) } else { 0 };
-        if *streak >= 2 || (believed && view.is_overwhelming()) || view.is_pressing(patience) {
-            self.standing.suspect(view, self.history.newest_floor());
-        } else if leakish && view.duration() > patience / 4.0 {
-            self.standing.watch(view, self.history.newest_floor());
-        }
-        self.standing.follow(view, leakish);
     }
 
     /// Withdraws at once when memory has come back.
     fn fall_back(&mut self) {
-        if self.standing.fell_back(self.history.newest_floor()) {
+        if self.judge.standing.fell_back(self.history.newest_floor()) {
             self.speak();
         }
     }
@@ -337,12 +324,12 @@ impl LeakDetector {
     /// Brings the verdict in line with what stands.
     fn speak(&mut self) {
         let patience = self.patience.as_secs_f64();
-        self.verdict.leak = self.standing.leak();
+        self.verdict.leak = self.judge.standing.leak();
         self.verdict.confidence = 0.0;
         (self.verdict.seconds_to_limit, self.verdict.seconds_to_limit_interval) = (None, None);
-        let Some(view) = self.standing.view() else {
+        let Some(view) = self.judge.standing.view() else {
             let calm = || self.views.iter().flatten().next_back().and_then(evidence::of_calm);
-            self.verdict.evidence = self.standing.withdrawn().or_else(calm).into_iter().collect();
+            self.verdict.evidence = self.judge.standing.withdrawn().or_else(calm).into_iter().collect();
             return;
         };
         let forecast = self.seen(view).forecast(self.limit);
@@ -363,7 +350,7 @@ impl LeakDetector {
     #[cfg(test)]
     fn state_bytes(&self) -> usize {
         let fit = |view: &View| view.fit.adjusted.capacity() * size_of::<f64>();
-        let views: usize = self.views.iter().flatten().chain(self.standing.view()).map(fit).sum();
+        let views: usize = self.views.iter().flatten().chain(self.judge.standing.view()).map(fit).sum();
         let words: usize = self.verdict.evidence.iter().map(String::capacity).sum();
         size_of::<Self>()
             + self.views.capacity() * size_of::<Option<View>>()
@@ -374,8 +361,9 @@ impl LeakDetector {
 
     /// What the forecast is made from: the longest view if it shows enough of the growth, else the one that raised it.
     fn seen<'d>(&'d self, view: &'d View) -> Seen<'d> {
-        let top = self.views.iter().flatten().next_back().unwrap_or(view);
-        let coarsest = self.history.window(top.level);
+        let full = |view: &&View| view.fit.adjusted.len() >= FORECAST_FLOORS_MIN;
+        let top = self.views.iter().flatten().rfind(full).unwrap_or(view);
+        let coarsest = self.history.window(self.views.iter().rposition(Option::is_some).unwrap_or(view.level));
         let current = |view: &View| view.age >= self.history.window(view.level).age();
         let shows = view.signal != Signal::ResidentOnly
             && top.level > view.level
@@ -385,7 +373,7 @@ impl LeakDetector {
         let view = if shows { top } else { view };
         let buckets = self.history.window(view.level).buckets;
         let buckets = &buckets[buckets.len() - view.fit.adjusted.len()..];
-        Seen { view, buckets, coarsest }
+        Seen { view, buckets, coarsest, day: judgement::DAY * self.patience.as_secs_f64() }
     }
 }
 

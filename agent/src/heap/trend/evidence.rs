@@ -62,7 +62,7 @@ fn ruled_out(view: &View) -> Vec<String> {
         Kind::LatePlateau => Some("a cache that is just full"),
         Kind::Saturating => Some("a warm-up"),
         Kind::Logarithm | Kind::AgeLogarithm => Some("logarithmic growth"),
-        Kind::AgeRoot => Some("growth that slows with age"),
+        Kind::AgePower => Some("growth that slows with age"),
         Kind::Stairs => Some("a few steps"),
         Kind::Leak | Kind::WorkLeak => None,
     };

@@ -10,6 +10,7 @@
 
 use super::history::BUCKETS;
 use super::shapes::{Curve, Grid, INNOCENT, Kind, Shape};
+use super::sums::{Lengths, Sums};
 
 /// Columns of load that are tried: the load now and as three exponential averages saw it.
 pub(super) const LOADS_MAX: usize = 4;
@@ -21,6 +22,9 @@ const LOAD_WORTH: f64 = 4.0;
 /// Stairs are only tried where the fit passes these, because they are dear.
 const STAIRS_FROM_Z: f64 = 6.0;
 const STAIRS_FROM_RATIO: f64 = -12.0;
+
+/// Into how many parts a window is divided to see how far it fell.
+const DRAWDOWN_PARTS: usize = 12;
 
 /// What the fit of one window says. Amounts are in units of the floors that went in.
 #[derive(Debug, Clone)]
@@ -133,12 +137,23 @@ impl Products {
                 between_loads[at][other] = dot(&load[..n], &second[..n]);
             }
         }
+        let grid = &problem.grid;
+        let sums_of_floors = Sums::of(&floors[..n], grid);
+        let sums_of_loads: Vec<Sums> = loads.iter().map(|load| Sums::of(&load[..n], grid)).collect();
+        let lengths = Lengths::of(grid);
         let mut curve: Curve = [0.0; BUCKETS];
         let candidate = |shape: Shape| {
-            let curve = &mut curve[..n];
-            shape.draw(&problem.grid, curve);
-            centre(curve);
             let mut with_loads = [0.0; LOADS_MAX];
+            let quick = sums_of_floors.along(&shape, grid).zip(lengths.squared(&shape, grid));
+            if let Some((with_floors, with_itself)) = quick {
+                for (sums, product) in sums_of_loads.iter().zip(&mut with_loads) {
+                    *product = sums.along(&shape, grid).unwrap_or_default();
+                }
+                return Candidate { shape, with_floors, with_itself, with_loads };
+            }
+            let curve = &mut curve[..n];
+            shape.draw(grid, curve);
+            centre(curve);
             for (load, product) in loads.iter().zip(&mut with_loads) {
                 *product = dot(&load[..n], curve);
             }
@@ -191,7 +206,7 @@ impl Products {
             let usable = length > 1e-6 * candidate.with_itself && with_floors > 0.0;
             let rss = if usable { left - with_floors * with_floors / length } else { left };
             outcome.least_rss = outcome.least_rss.min(rss);
-            match INNOCENT.iter().position(|kind| *kind == candidate.shape.kind) {
+            match candidate.shape.kind.innocent() {
                 Some(kind) => outcome.innocent_rss[kind] = outcome.innocent_rss[kind].min(rss),
                 None if rss < outcome.leak_rss => {
                     outcome.leak = at;
@@ -349,7 +364,7 @@ impl Fit {
 
     /// The ratio against one innocent kind.
     pub(super) fn against(&self, kind: Kind) -> f64 {
-        INNOCENT.iter().position(|it| *it == kind).map_or(f64::INFINITY, |at| self.ratios[at])
+        kind.innocent().map_or(f64::INFINITY, |at| self.ratios[at])
     }
 }
 
@@ -368,12 +383,18 @@ pub(super) fn range(values: &[f64]) -> f64 {
     (high - low).max(0.0)
 }
 
+/// The deepest fall from a mean of some values to a later one: means, so that noise is not taken for memory that came
+/// back.
 fn drawdown(values: &[f64]) -> f64 {
     let mut highest = f64::NEG_INFINITY;
-    values.iter().fold(0.0, |deepest: f64, value| {
-        highest = highest.max(*value);
+    values.chunks((values.len() / DRAWDOWN_PARTS).max(1)).map(mean).fold(0.0, |deepest: f64, value| {
+        highest = highest.max(value);
         deepest.max(highest - value)
     })
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// The slope of the last third against the curve's; 0 for less than six values.

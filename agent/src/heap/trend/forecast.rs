@@ -13,18 +13,21 @@ use super::shapes::Kind;
 /// Exponents that are tried.
 const POWERS: [f64; 5] = [1.0, 1.5, 2.0, 2.5, 3.0];
 /// Prior of the straight line from the onset; the rest is shared by all other curves.
-const LINE_PRIOR: f64 = 0.3;
+const LINE_PRIOR: f64 = 0.1;
 /// The logarithmic spread of a time that no error of a slope explains.
-const SPREAD: f64 = 0.45;
+const SPREAD: f64 = 0.4;
 /// Of a normal distribution: places in standard deviations and their weights.
 const NORMAL: [(f64, f64); 5] = [(-1.75, 0.08), (-1.0, 0.22), (0.0, 0.4), (1.0, 0.22), (1.75, 0.08)];
 /// Ends of the interval.
 const QUANTILES: [f64; 3] = [0.07, 0.5, 0.93];
 /// Share of the resident peaks that the margin is measured from.
 const PEAK_QUANTILE: f64 = 0.9;
+/// The load moves when its coefficient of variation is above this; the error of its mean as a multiple of that.
+const LOAD_MOVES: f64 = 0.15;
+const UNSEEN_LOAD: f64 = 1.5;
 /// No time is given beyond so many times what has been seen of the growth, or when the interval spans such a factor.
-const HORIZON: f64 = 20.0;
-const FACTOR_MAX: f64 = 12.0;
+const HORIZON: f64 = 40.0;
+const FACTOR_MAX: f64 = 8.0;
 
 /// When memory will be used up, in seconds from now, and how fast it grows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,6 +46,8 @@ pub(super) struct Seen<'h> {
     pub(super) view: &'h View,
     pub(super) buckets: &'h [Bucket],
     pub(super) coarsest: Window<'h>,
+    /// A day, in seconds.
+    pub(super) day: f64,
 }
 
 /// A fitted curve: bytes = factor × (place - origin)^exponent.
@@ -69,6 +74,12 @@ impl Power {
     /// The slope at the end, per step.
     fn slope(&self, end: f64) -> f64 {
         self.factor * self.exponent * (end - self.origin).powf(self.exponent - 1.0)
+    }
+
+    /// The rise between two places.
+    fn rise(&self, from: f64, to: f64) -> f64 {
+        let raised = |place: f64| (place - self.origin).max(0.0).powf(self.exponent);
+        self.factor * (raised(to) - raised(from))
     }
 
     /// Steps from the end until `bytes` more are used.
@@ -101,8 +112,11 @@ impl Seen<'_> {
         let Some(limit) = limit.filter(|_| slope > 0.0) else {
             return Forecast { seconds: None, interval: None, slope };
         };
-        let left = (limit - self.peak(slope * room)).max(0.0) / room;
-        let error = (1.0 / view.fit.z.max(1.0)).hypot(SPREAD).hypot(view.fit.steepest.clamp(0.0, 0.6));
+        let left = (limit - self.peak(&curves, &places, room)).max(0.0) / room;
+        let error = (1.0 / view.fit.z.max(1.0))
+            .hypot(SPREAD)
+            .hypot(view.fit.steepest.clamp(0.0, 0.6))
+            .hypot(self.unseen_load());
         let mut times: Vec<(f64, f64)> = Vec::with_capacity(curves.len() * NORMAL.len());
         for curve in &curves {
             let seconds = curve.steps(end, left) * view.bucket / pace;
@@ -111,6 +125,12 @@ impl Seen<'_> {
         let [low, seconds, high] = quantiles(&mut times);
         let believed = seconds <= HORIZON * view.duration() && high <= FACTOR_MAX * low.max(view.bucket);
         Forecast { seconds: believed.then_some(seconds), interval: believed.then_some([low, high]), slope }
+    }
+
+    /// The logarithmic error of the pace before a whole day of a load that moves was seen.
+    fn unseen_load(&self) -> f64 {
+        let moves = self.view.load_variation.max(variation(self.coarsest.buckets));
+        if self.view.age < self.day && moves > LOAD_MOVES { UNSEEN_LOAD * moves } else { 0.0 }
     }
 
     /// Where each floor lies on the axis of the growth, in buckets or in a bucket's mean work, and how fast that axis
@@ -159,15 +179,24 @@ impl Seen<'_> {
         curves
     }
 
-    /// Where the peaks of resident memory are now, were all of them as late as the last; `slope` in bytes a second.
-    fn peak(&self, slope: f64) -> f64 {
-        let last = self.buckets.len().saturating_sub(1);
-        let late = |at: usize| (last - at) as f64 * self.view.bucket * slope;
-        let mut peaks: Vec<f64> =
-            self.buckets.iter().enumerate().map(|(at, bucket)| bucket.resident_peak + late(at)).collect();
+    /// Where the peaks of resident memory are now, were all of them as late as the last; `room` is resident bytes for
+    /// each byte of the growth.
+    fn peak(&self, curves: &[Power], places: &[f64], room: f64) -> f64 {
+        let end = places.last().copied().unwrap_or_default();
+        let since = |place: f64| -> f64 { curves.iter().map(|curve| curve.weight * curve.rise(place, end)).sum() };
+        let pairs = self.buckets.iter().zip(places);
+        let mut peaks: Vec<f64> = pairs.map(|(bucket, place)| bucket.resident_peak + since(*place) * room).collect();
         peaks.sort_by(f64::total_cmp);
-        super::slope::at_rank(&peaks, PEAK_QUANTILE * last as f64)
+        super::slope::at_rank(&peaks, PEAK_QUANTILE * self.buckets.len().saturating_sub(1) as f64)
     }
+}
+
+/// The coefficient of variation of the load.
+fn variation(buckets: &[Bucket]) -> f64 {
+    let loads: Vec<f64> = buckets.iter().map(|bucket| bucket.load).collect();
+    let middle = mean(&loads);
+    let squares: Vec<f64> = loads.iter().map(|load| (load - middle).powi(2)).collect();
+    if middle > 0.0 { mean(&squares).sqrt() / middle } else { 0.0 }
 }
 
 /// The values at [`QUANTILES`] of weighted values.

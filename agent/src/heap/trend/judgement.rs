@@ -9,46 +9,118 @@
 use super::fit::{Fit, range};
 use super::shapes::{INNOCENT, Kind};
 
-/// The rise over its standard error.
-const CERTAIN: f64 = 10.0;
-/// The rise as a share of what is held now.
-const WORTH_A_WORD_SHARE: f64 = 0.05;
+/// The thresholds of a judgement. All times are parts of the patience. [`Tuning::default`] is what is used; the tests
+/// also judge by others, to see how much each matters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Tuning {
+    /// The rise over its standard error.
+    pub(super) certain: f64,
+    /// The rise as a share of what is held now: wander and load that is not explained are of this size.
+    pub(super) worth_a_word: f64,
+    /// The rise over the deepest fall: what a leak holds does not come back.
+    pub(super) over_drawdown: f64,
+    /// The slope of the last third over the whole slope: growth goes on.
+    pub(super) still_rising: f64,
+    /// No bucket may bring more than this share of the rise.
+    pub(super) step_share_max: f64,
+    /// By how much the leak must explain the floors better than each innocent kind, as a log likelihood ratio; in the
+    /// order of [`INNOCENT`]. A plateau that has just begun can hardly be refuted, so that kind may even be a little
+    /// better.
+    pub(super) better_than: [f64; INNOCENT.len()],
+    /// Growth since the start must have lasted this long, the warm-up left out.
+    pub(super) since_start: f64,
+    /// The same when it grew by more than [`GREAT`], as the fill of a large cache does.
+    pub(super) since_start_great: f64,
+    /// The same for memory that only resident memory shows, which fragments for long.
+    pub(super) resident: f64,
+    /// The same while the load moves and memory follows it.
+    pub(super) moving_load: f64,
+    /// Each earlier life that ended leaking divides the patience by this.
+    pub(super) lives: f64,
+    /// Growth is urgent when the limit is nearer than this share of its duration.
+    pub(super) urgent: f64,
+    /// Later growth must last this long.
+    pub(super) late: f64,
+    /// The same in a life that has not shown a whole day before the growth, because jobs run daily.
+    pub(super) late_first_day: f64,
+    /// Later growth over the deepest fall in any longer window.
+    pub(super) late_over_drawdown: f64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            certain: 10.0,
+            worth_a_word: 0.05,
+            over_drawdown: 1.3,
+            still_rising: 0.4,
+            step_share_max: 0.8,
+            better_than: [0.0, 1.0, -10.0, -2.0, -2.0, 2.0, 1.0, 0.0],
+            since_start: 0.8,
+            since_start_great: 1.15,
+            resident: 3.75,
+            moving_load: 1.5,
+            lives: 3.0,
+            urgent: 0.4,
+            late: 0.5,
+            late_first_day: 0.5,
+            late_over_drawdown: 2.0,
+        }
+    }
+}
+
+impl Tuning {
+    /// Changes a threshold by its name, those of [`Tuning::better_than`] by the kind; whether there is one.
+    pub(super) fn set(&mut self, name: &str, value: f64) -> bool {
+        if let Some(at) = INNOCENT.iter().position(|kind| format!("better_than.{kind:?}") == name) {
+            self.better_than[at] = value;
+            return true;
+        }
+        let place = match name {
+            "certain" => &mut self.certain,
+            "worth_a_word" => &mut self.worth_a_word,
+            "over_drawdown" => &mut self.over_drawdown,
+            "still_rising" => &mut self.still_rising,
+            "step_share_max" => &mut self.step_share_max,
+            "since_start" => &mut self.since_start,
+            "since_start_great" => &mut self.since_start_great,
+            "resident" => &mut self.resident,
+            "moving_load" => &mut self.moving_load,
+            "lives" => &mut self.lives,
+            "urgent" => &mut self.urgent,
+            "late" => &mut self.late,
+            "late_first_day" => &mut self.late_first_day,
+            "late_over_drawdown" => &mut self.late_over_drawdown,
+            _ => return false,
+        };
+        *place = value;
+        true
+    }
+}
+
 /// The rise in bytes, unless the limit is small.
 const WORTH_A_WORD_BYTES: f64 = 8.0 * 1_048_576.0;
 /// The rise as a share of the limit, where that is less.
 const WORTH_A_WORD_LIMIT: f64 = 1.0 / 32.0;
-/// The rise over the deepest fall.
-const OVER_DRAWDOWN: f64 = 1.3;
-/// The slope of the last third over the whole slope: growth goes on.
-const STILL_RISING: f64 = 0.4;
-/// No bucket may bring more than this share of the rise.
-const STEP_SHARE_MAX: f64 = 0.8;
 /// Bytes of overhead that a registered cache may have for each byte it knows of.
 const CACHE_OVERHEAD: f64 = 0.5;
-/// By how much the leak must explain the floors better than each innocent kind, as a log likelihood ratio; in the order
-/// of [`INNOCENT`]. A plateau that has just begun can hardly be refuted, so that kind may even be a little better.
-const BETTER_THAN: [f64; INNOCENT.len()] = [0.0, 1.0, -10.0, -2.0, -2.0, 2.0, 1.0, 1.0];
 /// Ratios with which one look is enough; otherwise two in a row.
 const OVERWHELMING: [f64; INNOCENT.len()] = [6.0, 6.0, 0.0, 6.0, 6.0, 6.0, 3.0, 6.0];
 
 /// Growth whose onset lies in this share of the process' life is growth since the start.
 const SINCE_START: f64 = 0.35;
-/// Patience with memory that only resident memory shows, which fragments for long.
-const RESIDENT_PATIENCE: f64 = 3.75;
-/// Patience while the load moves and memory follows it.
-const LOAD_PATIENCE: f64 = 2.0;
-/// Each earlier life that ended leaking divides the patience by this.
-const LIVES: f64 = 3.0;
-/// Growth is urgent when the limit is nearer than this share of its duration, and it lasted this part of the patience.
-const URGENT: f64 = 0.4;
+/// Growth can be urgent when it lasted this part of the patience.
 const URGENT_AFTER: f64 = 3.0 / 16.0;
 /// Growth is pressing when the limit is still nearer: then less evidence has to do.
 const PRESSING: f64 = 0.3;
 const PRESSING_CERTAIN: f64 = 8.0;
 const PRESSING_GROWTH: f64 = 0.1;
-/// Later growth must last this part of the patience, after this share of that time without growth.
-const LATE: f64 = 0.25;
+/// Growth by more than this share of what is held now is great.
+const GREAT: f64 = 0.2;
+/// A day, in patiences.
+pub(super) const DAY: f64 = 3.0;
 const LATE_RESIDENT: f64 = 1.0;
+/// Later growth must follow on this share of its duration without growth.
 const LATE_CALM: f64 = 0.4;
 /// The coefficient of variation of the load from which it counts as moving.
 const LOAD_MOVES: f64 = 0.15;
@@ -123,23 +195,23 @@ impl View {
         if end < 3 { 0.0 } else { range(&self.fit.adjusted[..end]) }
     }
 
-    fn worth_a_word(&self) -> bool {
+    fn worth_a_word(&self, tuning: &Tuning) -> bool {
         let bytes = self.limit.map_or(WORTH_A_WORD_BYTES, |limit| WORTH_A_WORD_BYTES.min(limit * WORTH_A_WORD_LIMIT));
-        self.fit.grown > WORTH_A_WORD_SHARE && self.grown_bytes() > bytes
+        self.fit.grown > tuning.worth_a_word && self.grown_bytes() > bytes
     }
 
     /// Growth that is certain, lasting, unexplained and worth a word.
-    pub(super) fn is_leakish(&self) -> bool {
-        self.fit.z > CERTAIN && self.keeps_growing() && self.beats(&BETTER_THAN)
+    pub(super) fn is_leakish(&self, tuning: &Tuning) -> bool {
+        self.fit.z > tuning.certain && self.keeps_growing(tuning) && self.beats(&tuning.better_than)
     }
 
-    fn keeps_growing(&self) -> bool {
+    fn keeps_growing(&self, tuning: &Tuning) -> bool {
         let fit = &self.fit;
-        self.worth_a_word()
+        self.worth_a_word(tuning)
             && fit.grown > CACHE_OVERHEAD * self.cached_grown
-            && fit.grown > OVER_DRAWDOWN * fit.drawdown
-            && fit.last_third > STILL_RISING
-            && fit.steepest < STEP_SHARE_MAX
+            && fit.grown > tuning.over_drawdown * fit.drawdown
+            && fit.last_third > tuning.still_rising
+            && fit.steepest < tuning.step_share_max
     }
 
     fn beats(&self, ratios: &[f64; INNOCENT.len()]) -> bool {
@@ -152,14 +224,14 @@ impl View {
     }
 
     /// Growth that will reach the limit before more evidence can be had.
-    pub(super) fn is_pressing(&self, patience: f64) -> bool {
+    pub(super) fn is_pressing(&self, patience: f64, tuning: &Tuning) -> bool {
         self.signal == Signal::Floor
             && self.duration() > URGENT_AFTER * patience
             && self.time_left() < PRESSING * self.duration()
             && self.fit.z > PRESSING_CERTAIN
             && self.fit.grown > PRESSING_GROWTH
-            && self.keeps_growing()
-            && self.beats(&BETTER_THAN)
+            && self.keeps_growing(tuning)
+            && self.beats(&tuning.better_than)
     }
 }
 
@@ -172,6 +244,7 @@ pub(super) struct Bench<'v> {
     pub(super) patience: f64,
     /// Earlier lives of the process that ended leaking.
     pub(super) lives: u32,
+    pub(super) tuning: &'v Tuning,
 }
 
 impl Bench<'_> {
@@ -182,17 +255,28 @@ impl Bench<'_> {
 
     fn lasted_since_start(&self, view: &View) -> bool {
         let resident = view.signal == Signal::ResidentOnly;
-        let patience = if resident { RESIDENT_PATIENCE } else { 1.0 };
+        let tuning = self.tuning;
+        let patience = match view.fit.grown {
+            _ if resident => tuning.resident,
+            grown if grown > GREAT => tuning.since_start_great,
+            _ => tuning.since_start,
+        };
         let moved = self.follows_moving_load(view);
-        let patience = if moved { patience.max(LOAD_PATIENCE) } else { patience };
-        let needed = patience * self.patience / LIVES.powf(f64::from(self.lives));
-        let urgent = || view.duration() > URGENT_AFTER * self.patience && view.time_left() < URGENT * view.duration();
+        let patience = if moved { patience.max(tuning.moving_load) } else { patience };
+        let needed = patience * self.patience / tuning.lives.powf(f64::from(self.lives));
+        let urgent =
+            || view.duration() > URGENT_AFTER * self.patience && view.time_left() < tuning.urgent * view.duration();
         view.duration() > needed || (!resident && urgent())
     }
 
     fn began_later(&self, view: &View) -> bool {
-        let fit = &view.fit;
-        let late = if view.signal == Signal::ResidentOnly { LATE_RESIDENT } else { LATE };
+        let (fit, tuning) = (&view.fit, self.tuning);
+        let seen_a_day = view.age - view.duration() > DAY * self.patience;
+        let late = match view.signal {
+            Signal::ResidentOnly => LATE_RESIDENT,
+            _ if seen_a_day => tuning.late,
+            _ => tuning.late_first_day,
+        };
         let drawdown = self.coarser(view).map(|it| it.fit.drawdown).fold(fit.range_before, f64::max);
         let coarsest = self.views.iter().flatten().next_back().filter(|it| it.level > view.level);
         let onset = view.age - view.duration();
@@ -201,7 +285,7 @@ impl Bench<'_> {
         let no_logarithm = || view.whole || coarsest.is_none_or(|it| it.fit.against(Kind::AgeLogarithm) > 0.0);
         view.window() - view.duration() > LATE_CALM * view.duration()
             && view.duration() > late * self.patience
-            && fit.grown > OVER_DRAWDOWN * drawdown
+            && fit.grown > tuning.late_over_drawdown * drawdown
             && fit.grown > range_before
             && calm_load
             && no_logarithm()
