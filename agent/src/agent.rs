@@ -6,7 +6,7 @@ mod named;
 mod thread;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use heartline_shared::Snapshot;
@@ -25,10 +25,10 @@ use crate::instruments::{Counter, Gauge, Histogram};
 #[cfg(feature = "system")]
 use crate::process::HostCollector;
 use crate::process::{self, ProcessCollector, RuntimeCollector, RuntimeWatch};
-use crate::server::BoundAddress;
+use crate::server::{BoundAddress, EndpointService, Source};
 use crate::signals::{
-    Breaker, Cache, CacheStatus, Check, Conduct, CounterFamily, HistogramFamily, Overall, Pool, PoolStatus, Query,
-    Queue, QueueStatus, Route,
+    Breaker, BuiltInSettings, Cache, CacheStatus, Check, CheckSettings, Conduct, CounterFamily, HistogramFamily,
+    Overall, Pool, PoolStatus, Query, Queue, QueueStatus, Route,
 };
 use crate::snapshot::{Families, Tick};
 
@@ -51,6 +51,7 @@ struct Inner {
     thread: AgentThread,
     address: BoundAddress,
     runtimes: RuntimeWatch,
+    endpoint: OnceLock<EndpointService>,
 }
 
 impl Drop for Inner {
@@ -65,10 +66,10 @@ impl Agent {
         AgentBuilder::new(service.into())
     }
 
-    pub(crate) fn start(config: Config) -> Result<Self, Error> {
+    pub(crate) fn start(config: Config, built_in: BuiltInSettings) -> Result<Self, Error> {
         let listen = config.listen_address()?;
         crate::clock::calibrate();
-        let core = Arc::new(Core::new(config, Tick::now())?);
+        let core = Arc::new(Core::new(config, built_in, Tick::now())?);
         let address = BoundAddress::default();
         let runtimes = RuntimeWatch::default();
         core.add_collector(Stage::Process, ProcessCollector::new(core.config.memory_limit));
@@ -83,7 +84,7 @@ impl Agent {
         core.add_collector(Stage::Heap, heap);
         let thread = AgentThread::start(Arc::clone(&core), listen, Arc::clone(&address))?;
         thread.runtime().spawn(process::pulse(runtimes.clone()));
-        let agent = Self(Arc::new(Inner { core, thread, address, runtimes }));
+        let agent = Self(Arc::new(Inner { core, thread, address, runtimes, endpoint: OnceLock::new() }));
         agent.add_built_in_actions();
         if let Ok(runtime) = Handle::try_current() {
             agent.watch_runtime(&runtime);
@@ -228,17 +229,40 @@ impl Agent {
     }
 
     /// Runs `check` about once a second, on the tokio runtime that this is called in, else on the agent's own. A check
-    /// that takes two seconds, or panics, has failed.
+    /// that takes two seconds, or panics, has failed. See [`health_check_with`](Self::health_check_with) for other times, and
+    /// [`BuiltInCheck`](crate::BuiltInCheck) for those that are there anyway.
     pub fn health_check<F: Future<Output = Check> + Send + 'static>(
         &self,
         name: &str,
         criticality: crate::Criticality,
         check: impl Fn() -> F + Send + Sync + 'static,
     ) {
+        self.health_check_with(name, CheckSettings::new(criticality), check);
+    }
+
+    /// As [`health_check`](Self::health_check), at an interval and with a timeout of its own.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), heartline::Error> {
+    /// use std::time::Duration;
+    ///
+    /// use heartline::{Check, CheckSettings, Criticality};
+    ///
+    /// let agent = heartline::Agent::builder("shop").without_listener().start()?;
+    /// let seldom = CheckSettings::new(Criticality::NonCritical).interval(Duration::from_secs(30)).timeout(Duration::from_secs(5));
+    /// agent.health_check_with("rates", seldom, async || Check::pass());
+    /// # Ok(()) }
+    /// ```
+    pub fn health_check_with<F: Future<Output = Check> + Send + 'static>(
+        &self,
+        name: &str,
+        settings: CheckSettings,
+        check: impl Fn() -> F + Send + Sync + 'static,
+    ) {
         let health = &self.core().health;
         if let Ok(runtime) = Handle::try_current() {
             let boxed = move || -> crate::signals::CheckFuture { Box::pin(check()) };
-            return health.register(&self.core().registry, &runtime, (name, criticality), boxed);
+            return health.register(&self.core().registry, &runtime, (name, settings), boxed);
         }
         // without a runtime of the service, a check that blocks must not block the agent
         let pool = self.0.thread.runtime().clone();
@@ -246,7 +270,7 @@ impl Agent {
         let conduct = Arc::new(Conduct::new(title.clone(), self.core().callback_failures(&title)));
         let (check, threads) = (Arc::new(check), pool.clone());
         let boxed = move || crate::signals::checked_aside(&conduct, &threads, &check);
-        health.register(&self.core().registry, &pool, (name, criticality), boxed);
+        health.register(&self.core().registry, &pool, (name, settings), boxed);
     }
 
     /// Registers what a person on call may make the service do: `POST /api/v1/actions/{name}` with the admin token runs
@@ -375,6 +399,22 @@ impl Agent {
     pub fn wire(&self) -> crate::server::Wire {
         let source = Arc::clone(&self.0.core);
         crate::server::Wire::new(source, self.core().policy())
+    }
+
+    /// The endpoint for the service's own router, under any prefix; with or without a listener of the agent's own
+    /// ([`AgentBuilder::without_listener`]). With the feature `tower` it is a tower service: in axum,
+    /// `.nest_service("/ops", agent.endpoint())`.
+    ///
+    /// Routes, limits and credentials are those of the listener, with one difference: without a
+    /// [read token](AgentBuilder::read_token) only the probes answer (`/health`, `/livez`, `/readyz`, `/startupz`), because
+    /// the agent cannot know who reaches the service's port. Any name in `Host` is answered unless some are
+    /// [listed](AgentBuilder::allowed_host). The router must take its prefix off the path, as axum's `nest_service` does. At
+    /// most 64 requests are answered at a time, streams included; another gets 503. So does everyone once the agent was
+    /// shut down or its last handle dropped.
+    pub fn endpoint(&self) -> EndpointService {
+        let (core, runtime) = (&self.0.core, self.0.thread.runtime());
+        let source = || Arc::clone(core) as Arc<dyn Source>;
+        self.0.endpoint.get_or_init(|| EndpointService::new(source(), core.policy(), runtime.clone())).clone()
     }
 
     fn probe(&self, name: String, ask: impl FnMut(&mut Families, Tick) + Send + 'static) {

@@ -56,7 +56,9 @@ pub use heartline_shared::{Labels, Snapshot, UnixMillis};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use server::Wire;
+pub use server::{EndpointBody, EndpointFuture, EndpointService};
 pub use signals::{
-    Breaker, BreakerState, Cache, CacheOperation, CacheStatus, Check, CounterFamily, Eviction, HistogramFamily,
-    JobGuard, Pool, PoolStatus, Query, QueryError, QueryGuard, Queue, QueueStatus, RequestGuard, Route, WaitGuard,
+    Breaker, BreakerState, BuiltInCheck, Cache, CacheOperation, CacheStatus, Check, CheckSettings, CounterFamily,
+    Eviction, HistogramFamily, JobGuard, Pool, PoolStatus, Query, QueryError, QueryGuard, Queue, QueueStatus,
+    RequestGuard, Route, WaitGuard,
 };

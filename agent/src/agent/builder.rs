@@ -8,15 +8,16 @@ use super::Agent;
 use crate::config::TlsFiles;
 use crate::config::{Config, TokenSource};
 use crate::error::Error;
+use crate::signals::{BuiltInCheck, BuiltInSettings, CheckSettings};
 
 /// Settings of an agent; see each method for its default.
 #[derive(Debug, Clone)]
 #[must_use = "nothing runs until `start`"]
-pub struct AgentBuilder(Config);
+pub struct AgentBuilder(Config, BuiltInSettings);
 
 impl AgentBuilder {
     pub(crate) fn new(service: String) -> Self {
-        Self(Config::new(service))
+        Self(Config::new(service), BuiltInSettings::default())
     }
 
     /// Where the endpoint listens. Default [`DEFAULT_LISTEN`](crate::DEFAULT_LISTEN). Port 0 takes a free one; see
@@ -197,6 +198,31 @@ impl AgentBuilder {
         self
     }
 
+    /// How a built-in health check runs. Default: every five seconds, not critical: it can make the service degraded, never
+    /// unhealthy.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), heartline::Error> {
+    /// use heartline::{BuiltInCheck, CheckSettings, Criticality};
+    ///
+    /// let agent = heartline::Agent::builder("shop")
+    ///     .without_listener()
+    ///     .built_in_check(BuiltInCheck::Memory, CheckSettings::new(Criticality::Critical))
+    ///     .without_built_in_check(BuiltInCheck::Queue)
+    ///     .start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn built_in_check(mut self, check: BuiltInCheck, settings: CheckSettings) -> Self {
+        self.1.set(check, Some(settings));
+        self
+    }
+
+    /// Does without a built-in health check.
+    pub fn without_built_in_check(mut self, check: BuiltInCheck) -> Self {
+        self.1.set(check, None);
+        self
+    }
+
     /// Starts the agent on a thread of its own and waits until it listens, at most two seconds. A port that is taken
     /// stops nothing: it is tried again in the background, and [`Agent::local_addr`] is `None` until then. Inside a tokio
     /// runtime, that runtime is observed.
@@ -205,6 +231,6 @@ impl AgentBuilder {
     /// [`Error::Setting`] for settings that cannot work, [`Error::Thread`] when the thread cannot be started.
     pub fn start(self) -> Result<Agent, Error> {
         self.0.validate()?;
-        Agent::start(self.0)
+        Agent::start(self.0, self.1)
     }
 }

@@ -15,9 +15,10 @@ use crate::config::{Config, Listen, Secret};
 use crate::error::Error;
 use crate::recorder::FlightRecorder;
 use crate::registry::Registry;
-use crate::server::{Deadlines, Options, Policy, Source, Token};
+use crate::server::{Deadlines, Options, Policy, Source, Token, Trouble};
 use crate::signals::{
-    Conduct, Failures, HealthChecks, OpenRequests, Overall, Probes, RequestLogs, Round, SlowLog, Thresholds,
+    BuiltInChecks, BuiltInSettings, Conduct, Failures, HealthChecks, Listening, OpenRequests, Overall, Probes,
+    RequestLogs, Round, SlowLog, Thresholds,
 };
 use crate::snapshot::{Collector, Exemplified, Families, Tick};
 
@@ -34,6 +35,9 @@ pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) registry: Arc<Registry>,
     pub(crate) health: HealthChecks,
+    built_in: BuiltInChecks,
+    /// Why the endpoint is not open; `None` where it is not to be.
+    endpoint_trouble: Mutex<Option<Trouble>>,
     pub(crate) handles: NamedHandles,
     pub(crate) actions: Actions,
     pub(crate) requests: RequestLogs,
@@ -63,7 +67,7 @@ pub(crate) enum Stage {
 impl Core {
     /// # Errors
     /// A token that cannot be read.
-    pub(crate) fn new(config: Config, started: Tick) -> Result<Self, Error> {
+    pub(crate) fn new(config: Config, built_in: BuiltInSettings, started: Tick) -> Result<Self, Error> {
         let digest = |secret: Option<Secret>| secret.map(|secret| Token::new(secret.expose()));
         let (read_token, admin_token) = (digest(config.read_token()?), digest(config.admin_token()?));
         let history = config.history_bytes();
@@ -81,6 +85,8 @@ impl Core {
             registry,
             config,
             health: HealthChecks::default(),
+            built_in: BuiltInChecks::new(built_in),
+            endpoint_trouble: Mutex::default(),
             handles: NamedHandles::default(),
             actions: Actions::default(),
             requests: RequestLogs::new(thresholds),
@@ -143,18 +149,34 @@ impl Core {
         }
     }
 
-    /// Adds what was counted since the last time to the flight recorder. Only the agent's thread calls this.
+    /// Adds what was counted since the last time to the flight recorder, and has the built-in checks look at it. Only the
+    /// agent's thread calls this.
     pub(crate) fn record(&self, now: Tick) {
-        if let Some(recorder) = &self.recorder {
-            recorder.record(&self.assemble(now, self.seq.load(Ordering::Relaxed)));
+        let look = self.built_in.is_due(now);
+        if self.recorder.is_none() && !look {
+            return;
         }
+        let snapshot = self.assemble(now, self.seq.load(Ordering::Relaxed));
+        if look {
+            let listening = match &*self.endpoint_trouble.lock() {
+                None => Listening::Unwanted,
+                Some(trouble) => trouble.lock().clone().map_or(Listening::Open, Listening::Closed),
+            };
+            self.built_in.look(&snapshot, &listening, now, &self.health);
+        }
+        self.recorder.iter().for_each(|recorder| recorder.record(&snapshot));
+    }
+
+    /// Where the endpoint says why it is not open.
+    pub(crate) fn listens(&self, trouble: Trouble) {
+        *self.endpoint_trouble.lock() = Some(trouble);
     }
 
     /// Logs the figures of the time since the last summary.
-    pub(crate) fn log_summary(&self, now: Tick) {
+    pub(crate) async fn log_summary(&self, now: Tick) {
         if let Some(recorder) = &self.recorder {
             let snapshot = self.assemble(now, self.seq.load(Ordering::Relaxed));
-            crate::server::log_summary(&snapshot, recorder, self.config.summary_interval);
+            crate::server::log_summary(&snapshot, recorder, self.config.summary_interval).await;
         }
     }
 

@@ -98,6 +98,9 @@ async fn work(
     let pool = Handle::current();
     core.collect(None, Tick::now());
     let endpoint = listen.map(|address| Endpoint::bind(core.endpoint(address), bound));
+    if let Some(endpoint) = &endpoint {
+        core.listens(endpoint.trouble());
+    }
     let _ = ready.try_send(());
     if let Some(endpoint) = endpoint {
         // it ends with the runtime
@@ -117,7 +120,7 @@ async fn work(
                 core.record(now);
                 if !every.is_zero() && now.mono >= summary_due {
                     summary_due = now.mono.saturating_add(every);
-                    core.log_summary(now);
+                    core.log_summary(now).await;
                 }
             }
             _ = &mut stopped => return,

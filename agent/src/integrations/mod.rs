@@ -3,6 +3,7 @@
 //! | feature | what is observed | how to begin |
 //! |---|---|---|
 //! | `tower` | requests through any tower service that speaks [`http`] | [`Agent::http_layer`](crate::Agent::http_layer) |
+//! | `tower` | nothing: the endpoint as a service of the host's own router | [`Agent::endpoint`](crate::Agent::endpoint) |
 //! | `axum` | the same layer learns the route template; single handlers | [`Agent::timed`](crate::Agent::timed) |
 //! | `sqlx` | queries, their rows and errors, the connection pool | [`Agent::sqlx`](crate::Agent::sqlx) |
 //! | `moka` | an in-process cache tier | [`Agent::moka`](crate::Agent::moka) |
@@ -17,6 +18,8 @@ mod apalis;
 mod axum;
 #[cfg(feature = "moka")]
 mod moka;
+#[cfg(feature = "tower")]
+mod mount;
 #[cfg(any(feature = "apalis", feature = "redis"))]
 mod polling;
 #[cfg(feature = "redis")]

@@ -11,13 +11,15 @@ mod window;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartline_shared::frame::{Coder, Decoder};
+use heartline_shared::frame::Coder;
 use heartline_shared::{Snapshot, UnixMillis};
 use parking_lot::Mutex;
+use tokio::task::yield_now;
 
 use lane::Kept;
 use tape::Tape;
 pub(crate) use tape::{Reach, STEPS};
+use window::{Plotting, Summing};
 pub(crate) use window::{Point, Window};
 
 /// One part in so many of all bytes is for definitions of series.
@@ -30,6 +32,8 @@ const WINDOWS_MAX: usize = 4;
 pub(crate) struct FlightRecorder {
     bytes_max: usize,
     state: Mutex<State>,
+    /// Held by who sums up: one at a time.
+    summing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +70,7 @@ pub(crate) struct Range {
 impl FlightRecorder {
     /// A recorder that keeps at most so many bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, state: Mutex::default() }
+        Self { bytes_max, state: Mutex::default(), summing: tokio::sync::Mutex::default() }
     }
 
     /// Adds what was counted since the snapshot before.
@@ -93,28 +97,48 @@ impl FlightRecorder {
         self.state.lock().bytes()
     }
 
-    /// Everything that was counted in the newest `length`, as far back as there is something.
-    pub(crate) fn window(&self, length: Duration) -> Arc<Window> {
+    /// Everything that was counted in the newest `length`, as far back as there is something. Others have their turn while it
+    /// is summed up; who asks meanwhile waits for this one.
+    pub(crate) async fn window(&self, length: Duration) -> Arc<Window> {
+        let _alone = self.summing.lock().await;
+        let (mut summing, newest) = {
+            let state = self.state.lock();
+            if let Some((_, window)) = state.windows.iter().find(|(known, _)| *known == length) {
+                return Arc::clone(window);
+            }
+            let newest = state.tape.newest();
+            let from = state.tape.nearest_begin(newest.saturating_sub(length)).max(state.views_from);
+            let frames = state.tape.cover_window(from, newest).into_iter().cloned().collect();
+            (Summing::of(frames, state.head()), (newest, state.views_from))
+        };
+        while summing.step() > 0 {
+            yield_now().await;
+        }
+        let window = Arc::new(summing.finish());
         let mut state = self.state.lock();
-        if let Some((_, window)) = state.windows.iter().find(|(known, _)| *known == length) {
-            return Arc::clone(window);
+        if (state.tape.newest(), state.views_from) == newest {
+            if state.windows.len() == WINDOWS_MAX {
+                state.windows.remove(0);
+            }
+            state.windows.push((length, Arc::clone(&window)));
         }
-        let newest = state.tape.newest();
-        let from = state.tape.nearest_begin(newest.saturating_sub(length)).max(state.views_from);
-        let window = Arc::new(Window::of(&state.tape.cover_window(from, newest), &state.decoder()));
-        if state.windows.len() == WINDOWS_MAX {
-            state.windows.remove(0);
-        }
-        state.windows.push((length, Arc::clone(&window)));
         window
     }
 
-    /// What one metric did over time, a point for each step; the metric's name is OpenTelemetry's.
-    pub(crate) fn points(&self, metric: &str, range: Range) -> Vec<Point> {
-        let state = self.state.lock();
-        let frames = state.tape.cover(range.step, Duration::ZERO, Duration::MAX);
-        let within = frames.into_iter().filter(|frame| range.contains(frame.at)).collect::<Vec<_>>();
-        window::points(&within, &state.decoder(), metric, range)
+    /// What one metric did over time, a point for each step; the metric's name is OpenTelemetry's. Others have their turn
+    /// meanwhile.
+    pub(crate) async fn points(&self, metric: &str, range: Range) -> Vec<Point> {
+        let _alone = self.summing.lock().await;
+        let mut plotting = {
+            let state = self.state.lock();
+            let frames = state.tape.cover(range.step, Duration::ZERO, Duration::MAX);
+            let within = frames.into_iter().filter(|frame| range.contains(frame.at)).cloned().collect();
+            Plotting::of(within, state.head(), metric, range)
+        };
+        while plotting.step() > 0 {
+            yield_now().await;
+        }
+        plotting.finish()
     }
 
     /// The frames of a range, with all that is needed to read them.
@@ -149,14 +173,6 @@ impl State {
     fn head(&self) -> Vec<u8> {
         let introduction = self.coder.as_ref().map(Coder::introduction).unwrap_or_default();
         [introduction, &self.definitions].concat()
-    }
-
-    /// A decoder that knows the series.
-    fn decoder(&self) -> Decoder {
-        let mut decoder = Decoder::new();
-        decoder.push(&self.head());
-        while decoder.next_event().is_some() {}
-        decoder
     }
 }
 

@@ -22,9 +22,12 @@ const GUESSING_DELAY: Duration = Duration::from_secs(1);
 pub(crate) enum Via {
     /// A listener on loopback, where a name in `Host` may be an attacker's (DNS rebinding).
     Loopback,
-    /// A listener that other machines reach, a unix socket, or a router of the service itself: names are not ours to judge
-    /// unless a list of them is configured.
+    /// A listener that other machines reach, or a unix socket: names are not ours to judge unless a list of them is
+    /// configured.
     Other,
+    /// A router of the service itself. Names are not ours to judge either, and who reaches it is not known, so nobody reads
+    /// without a token.
+    Mounted,
 }
 
 /// What is known of a caller before its request is read.
@@ -132,10 +135,14 @@ impl Access {
         now: Duration,
     ) -> Result<(), Refusal> {
         let presented = bearer(headers);
+        let without_token = self.policy.read_token.is_none();
         match credential {
             Credential::Open => Ok(()),
-            Credential::Read if self.policy.read_token.is_none() => Ok(()),
-            Credential::ReadAlways if self.policy.read_token.is_none() => Err(disabled(
+            Credential::Read if without_token && caller.via == Via::Mounted => Err(disabled(
+                "the service's own router serves this, where it needs a read token, and none is configured; set one with read_token",
+            )),
+            Credential::Read if without_token => Ok(()),
+            Credential::ReadAlways if without_token => Err(disabled(
                 "this path needs a read token and none is configured; set one with read_token, or ask /api/performance",
             )),
             Credential::Read | Credential::ReadAlways if self.is_reader(presented) => Ok(()),
@@ -173,8 +180,9 @@ impl Access {
     }
 
     /// Whether the request may have what readers may.
-    pub(super) fn may_read(&self, headers: &HeaderMap) -> bool {
-        self.policy.read_token.is_none() || self.is_reader(bearer(headers))
+    pub(super) fn may_read(&self, caller: Caller, headers: &HeaderMap) -> bool {
+        let open = self.policy.read_token.is_none() && caller.via != Via::Mounted;
+        open || self.is_reader(bearer(headers))
     }
 
     /// Whoever may act may read.
@@ -290,6 +298,23 @@ mod tests {
         for wrong in ["", "Bearer", "Bearer ", &format!("Basic {READ}"), &format!("Bearer {READ}0"), READ] {
             assert!(!admits(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn where_the_services_own_router_serves_nobody_reads_without_a_token() {
+        let mounted = Caller { via: Via::Mounted, address: None };
+        let none = HeaderMap::new();
+        let open = Access::default();
+        let refused = |credential| open.admit(credential, mounted, &none, Duration::ZERO).err().map(|it| it.reason);
+        assert_eq!(refused(Credential::Open), None);
+        assert_eq!((refused(Credential::Read), refused(Credential::Admin)), (Some("disabled"), Some("disabled")));
+        assert!(!open.may_read(mounted, &none) && open.may_read(CALLER, &none));
+        let closed = Access::new(Policy { read_token: Some(Token::new(READ)), ..Policy::default() });
+        let bearer = format!("Bearer {READ}");
+        let known = headers(&[(AUTHORIZATION, &bearer)]);
+        assert!(
+            closed.admit(Credential::Read, mounted, &known, Duration::ZERO).is_ok() && closed.may_read(mounted, &known)
+        );
     }
 
     /// Every credential, token, and configuration, with the outcome of each.

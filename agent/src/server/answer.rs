@@ -6,13 +6,14 @@ use std::sync::OnceLock;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Bytes;
+use tokio::task::yield_now;
 
 use super::payload::{Answer, Payload};
 use super::problem::{PROBLEM_JSON, Problem};
@@ -93,6 +94,63 @@ impl Body {
     }
 }
 
+/// A compression of a document that is made while it is sent.
+enum Compressing {
+    Gzip(GzEncoder<Vec<u8>>),
+    #[cfg(feature = "zstd")]
+    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+}
+
+impl Compressing {
+    #[cfg_attr(not(feature = "zstd"), expect(clippy::unnecessary_wraps, reason = "zstd may have no memory"))]
+    fn new(encoding: Encoding) -> std::io::Result<Self> {
+        Ok(match encoding {
+            Encoding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), Compression::fast())),
+            #[cfg(feature = "zstd")]
+            Encoding::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(Vec::new(), 1)?),
+        })
+    }
+
+    /// What there is to be sent after this chunk; often nothing yet.
+    fn push(&mut self, chunk: &[u8]) -> Option<Bytes> {
+        let made = match self {
+            Self::Gzip(encoder) => encoder.write_all(chunk).map(|()| std::mem::take(encoder.get_mut())),
+            #[cfg(feature = "zstd")]
+            Self::Zstd(encoder) => encoder.write_all(chunk).map(|()| std::mem::take(encoder.get_mut())),
+        };
+        made.ok().map(Bytes::from)
+    }
+
+    /// The rest.
+    fn finish(self) -> Option<Bytes> {
+        let made = match self {
+            Self::Gzip(encoder) => encoder.finish(),
+            #[cfg(feature = "zstd")]
+            Self::Zstd(encoder) => encoder.finish(),
+        };
+        made.ok().map(Bytes::from)
+    }
+}
+
+/// Chunks compressed as they come. Others have their turn after each.
+fn compressed(
+    compressing: Compressing,
+    chunks: impl Stream<Item = Bytes> + Send + 'static,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    let state = Some((compressing, Box::pin(chunks)));
+    stream::unfold(state, |state| async move {
+        let (mut compressing, mut chunks) = state?;
+        while let Some(chunk) = chunks.next().await {
+            let made = compressing.push(&chunk)?;
+            yield_now().await;
+            if !made.is_empty() {
+                return Some((made, Some((compressing, chunks))));
+            }
+        }
+        Some((compressing.finish()?, None))
+    })
+}
+
 /// In which form a request wants its document.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -139,6 +197,26 @@ impl Asked<'_> {
         response
     }
 
+    /// A document that is made while it is sent.
+    pub(super) fn streamed(
+        self,
+        content_type: &'static str,
+        chunks: impl Stream<Item = Bytes> + Send + 'static,
+    ) -> Answer {
+        let encoding = accepted_encoding(self.headers);
+        let compressing = encoding.and_then(|encoding| Some((encoding, Compressing::new(encoding).ok()?)));
+        let mut response = match compressing {
+            None => streamed(content_type, chunks),
+            Some((encoding, compressing)) => {
+                let mut response = streamed(content_type, compressed(compressing, chunks));
+                response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
+                response
+            }
+        };
+        response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+        response
+    }
+
     /// An error, as RFC 9457 writes it.
     pub(super) fn problem(self, problem: &Problem) -> Answer {
         let mut response = self.document(problem.status, PROBLEM_JSON, &Body::new(problem.document().to_string()));
@@ -149,7 +227,7 @@ impl Asked<'_> {
     }
 }
 
-/// A document that is made while it is sent; it is not compressed.
+/// A document that is made while it is sent, as it is: what must arrive at once is not compressed.
 pub(super) fn streamed(content_type: &'static str, chunks: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
     let mut response = Response::new(Payload::stream(chunks));
     let headers = response.headers_mut();
@@ -230,6 +308,38 @@ mod tests {
         let long = Body::new("heartline ".repeat(1_000));
         let bytes = long.compressed(Encoding::Zstd).unwrap();
         assert_eq!(zstd::bulk::decompress(bytes, 100_000).unwrap(), long.plain);
+    }
+
+    fn unpacked(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
+        match encoding {
+            Encoding::Gzip => {
+                let mut plain = Vec::new();
+                flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
+                plain
+            }
+            #[cfg(feature = "zstd")]
+            Encoding::Zstd => zstd::stream::decode_all(bytes).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_compressed_as_it_comes_and_whole_at_the_end() {
+        let chunk = |number: u32| Bytes::from(format!("frame {number} ").repeat(3_000));
+        let whole: Vec<u8> = (0..40).flat_map(|number| chunk(number).to_vec()).collect();
+        for encoding in Encoding::ALL.iter().copied() {
+            let headers = headers([(ACCEPT_ENCODING, encoding.name())]);
+            let chunks = stream::iter(0..40).map(chunk);
+            let answer = Asked { headers: &headers }.streamed(TEXT, chunks);
+            assert_eq!(answer.headers()[CONTENT_ENCODING], encoding.name());
+            assert_eq!(answer.headers()[VARY], "accept-encoding");
+            let sent = answer.into_body().collect().await.unwrap().to_bytes();
+            assert!(sent.len() < whole.len() / 10, "{} of {}", sent.len(), whole.len());
+            assert_eq!(unpacked(encoding, &sent), whole);
+        }
+        let none = HeaderMap::new();
+        let answer = Asked { headers: &none }.streamed(TEXT, stream::iter(0..2).map(chunk));
+        assert!(!answer.headers().contains_key(CONTENT_ENCODING));
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), [chunk(0), chunk(1)].concat());
     }
 
     #[test]

@@ -91,10 +91,14 @@ impl Options {
 /// Where the endpoint listens; `None` while it does not.
 pub(crate) type BoundAddress = Arc<Mutex<Option<SocketAddr>>>;
 
+/// Why the endpoint does not listen; `None` while it does.
+pub(crate) type Trouble = Arc<Mutex<Option<String>>>;
+
 /// The endpoint with its port, if it could be had.
 pub(crate) struct Endpoint {
     options: Options,
     bound: BoundAddress,
+    trouble: Trouble,
     opened: Option<Opened>,
     logged_at: Option<Duration>,
 }
@@ -103,15 +107,21 @@ impl Endpoint {
     /// Tries to bind the port; [`serve`](Self::serve) goes on trying. Must be called inside the agent's runtime. Where
     /// it listens is put into `bound`.
     pub(crate) fn bind(options: Options, bound: BoundAddress) -> Self {
-        let mut endpoint = Self { options, bound, opened: None, logged_at: None };
+        let mut endpoint = Self { options, bound, trouble: Trouble::default(), opened: None, logged_at: None };
         match endpoint.options.refusal() {
             Some(reason) => {
                 let address = &endpoint.options.address;
+                *endpoint.trouble.lock() = Some(format!("the endpoint is not opened on {address}: {reason}"));
                 tracing::error!(%address, reason, "the heartline endpoint is not opened; the service goes on without it");
             }
             None => endpoint.try_bind(),
         }
         endpoint
+    }
+
+    /// Where it says why it does not listen.
+    pub(crate) fn trouble(&self) -> Trouble {
+        Arc::clone(&self.trouble)
     }
 
     /// Answers clients until it is dropped.
@@ -139,10 +149,13 @@ impl Endpoint {
                 let address = port.map_or_else(|| self.options.address.to_string(), |address| address.to_string());
                 tracing::info!(address, "the heartline endpoint listens");
                 *self.bound.lock() = port;
+                *self.trouble.lock() = None;
                 self.opened = Some(opened);
             }
             Err(error) => {
                 let address = self.options.address.to_string();
+                let trouble = format!("the endpoint cannot listen on {address}: {error}; it is tried again");
+                *self.trouble.lock() = Some(trouble);
                 self.log_seldom(|| {
                     tracing::warn!(
                         address,

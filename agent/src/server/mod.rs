@@ -12,6 +12,7 @@ mod contract;
 mod documents;
 mod fresh;
 mod listener;
+mod mounted;
 mod pace;
 mod parameters;
 mod payload;
@@ -38,7 +39,8 @@ use crate::signals::{Failures, OpenRequests, Overall, SlowLog};
 use crate::snapshot::Exemplified;
 
 pub(crate) use access::Policy;
-pub(crate) use listener::{BoundAddress, Deadlines, Endpoint, Options};
+pub(crate) use listener::{BoundAddress, Deadlines, Endpoint, Options, Trouble};
+pub use mounted::{EndpointBody, EndpointFuture, EndpointService};
 pub(crate) use token::Token;
 pub(crate) use views::log_summary;
 #[cfg(fuzzing)]

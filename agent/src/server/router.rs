@@ -128,7 +128,7 @@ impl Router {
         let strict = head.uri.path().starts_with("/api/");
         let query = Query::parse(head.uri.query().unwrap_or_default(), route.parameters, strict)?;
         let body = if route.verb == Verb::Post { read_body(&head.headers, body).await? } else { Bytes::new() };
-        let may_read = self.access.may_read(&head.headers);
+        let may_read = self.access.may_read(caller, &head.headers);
         let state = Arc::clone(&self.state);
         let call = Call { state, head, query, segment: segment.to_owned(), body, caller, now, may_read };
         let made = match route.handler {

@@ -18,12 +18,46 @@ use crate::instruments::{Counter, Histogram};
 use crate::registry::{Registry, Room};
 use crate::snapshot::Families;
 
-/// How often a check runs.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// A check that takes longer has failed.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-/// A result older than this says nothing any more: the check, or the runtime it runs on, hangs.
-const RESULT_AGE_MAX: Duration = Duration::from_secs(10);
+/// How often a check runs unless told otherwise.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+/// A check that takes longer has failed, unless told otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Neither is shorter than this.
+const SHORTEST: Duration = Duration::from_millis(10);
+/// A result this much older than the next one is due says nothing any more: the check, or the runtime it runs on, hangs.
+const GRACE: Duration = Duration::from_secs(7);
+
+/// How a health check runs, and what it means when it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "settings do nothing until a check is registered with them"]
+pub struct CheckSettings {
+    pub(crate) criticality: Criticality,
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+}
+
+impl CheckSettings {
+    /// Once a second, with two seconds to answer.
+    pub const fn new(criticality: Criticality) -> Self {
+        Self { criticality, interval: DEFAULT_INTERVAL, timeout: DEFAULT_TIMEOUT }
+    }
+
+    /// The pause between the end of a run and the next one; its result is kept meanwhile. Default a second; at least 10 ms.
+    pub fn interval(self, interval: Duration) -> Self {
+        Self { interval: interval.max(SHORTEST), ..self }
+    }
+
+    /// A run that takes longer has failed. Default two seconds; at least 10 ms. Built-in checks read what is there anyway
+    /// and need none.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: timeout.max(SHORTEST), ..self }
+    }
+
+    /// How old a result may be.
+    fn age_max(&self) -> Duration {
+        self.interval.saturating_add(self.timeout).saturating_add(GRACE)
+    }
+}
 
 /// What a health check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +81,16 @@ impl Check {
     pub fn fail(message: impl Into<String>) -> Self {
         Self { status: CheckStatus::Fail, message: Some(message.into()) }
     }
+
+    /// The worse of two findings; of two alike, the first.
+    pub(crate) fn or(self, other: Self) -> Self {
+        let rank = |check: &Self| match check.status {
+            CheckStatus::Pass => 0,
+            CheckStatus::Warn => 1,
+            CheckStatus::Fail => 2,
+        };
+        if rank(&other) > rank(&self) { other } else { self }
+    }
 }
 
 /// How the service stands, from all checks.
@@ -68,8 +112,9 @@ pub(crate) struct HealthChecks(Mutex<Vec<Arc<Registered>>>);
 
 struct Registered {
     name: String,
-    criticality: Criticality,
-    took: Histogram,
+    settings: CheckSettings,
+    /// How long its runs took; `None` for a built-in one.
+    took: Option<Histogram>,
     newest: Mutex<Option<Finding>>,
 }
 
@@ -87,7 +132,7 @@ impl HealthChecks {
         &self,
         registry: &Registry,
         runtime: &Handle,
-        (name, criticality): (&str, Criticality),
+        (name, settings): (&str, CheckSettings),
         check: impl Fn() -> CheckFuture + Send + Sync + 'static,
     ) {
         let labels = Labels::from_pairs([("health.check", name)]);
@@ -98,14 +143,28 @@ impl HealthChecks {
         );
         let registered = Arc::new(Registered {
             name: name.to_owned(),
-            criticality,
-            took: registry.histogram("heartline.health.check.duration", labels, Room::Reserved),
+            settings,
+            took: Some(registry.histogram("heartline.health.check.duration", labels, Room::Reserved)),
             newest: Mutex::new(None),
         });
         let mut checks = self.0.lock();
         checks.retain(|check| check.name != name);
         checks.push(Arc::clone(&registered));
         runtime.spawn(run_at_intervals(Arc::downgrade(&registered), check, failures));
+    }
+
+    /// Puts what a built-in check found in place of what it found before, or takes the check off the list where its subject
+    /// is gone. A check of the service of the same name stays.
+    pub(crate) fn put_built_in(&self, name: &str, settings: CheckSettings, found: Option<Check>, now: Tick) {
+        let mut checks = self.0.lock();
+        if checks.iter().any(|check| check.name == name && check.took.is_some()) {
+            return;
+        }
+        checks.retain(|check| check.name != name);
+        if let Some(check) = found {
+            let newest = Mutex::new(Some(Finding { check, took: Duration::ZERO, at: now }));
+            checks.push(Arc::new(Registered { name: name.to_owned(), settings, took: None, newest }));
+        }
     }
 
     /// Adds results and status series to a snapshot.
@@ -123,7 +182,7 @@ impl HealthChecks {
 
     /// How the service stands; checks that have not run yet do not count.
     pub(crate) fn overall(&self, now: Tick) -> Overall {
-        let verdict = |check: &Arc<Registered>| match (check.result(now).status, check.criticality) {
+        let verdict = |check: &Arc<Registered>| match (check.result(now).status, check.settings.criticality) {
             (Some(CheckStatus::Fail), Criticality::Critical) => Overall::Unhealthy,
             (Some(CheckStatus::Fail | CheckStatus::Warn), _) => Overall::Degraded,
             (Some(CheckStatus::Pass) | None, _) => Overall::Healthy,
@@ -136,14 +195,14 @@ impl Registered {
     fn result(&self, now: Tick) -> CheckResult {
         let newest = self.newest.lock().clone();
         let age = newest.as_ref().map(|finding| now.mono.saturating_sub(finding.at.mono));
-        let hangs = age.filter(|age| *age > RESULT_AGE_MAX);
+        let hangs = age.filter(|age| *age > self.settings.age_max());
         let status = newest.as_ref().map(|finding| finding.check.status);
         let hung = |age: Duration| format!("no result for {} s: the check or its runtime hangs", age.as_secs());
         CheckResult {
             name: self.name.clone(),
-            criticality: self.criticality,
+            criticality: self.settings.criticality,
             status: if hangs.is_some() { Some(CheckStatus::Fail) } else { status },
-            latency_seconds: newest.as_ref().map(|finding| finding.took.as_secs_f64()),
+            latency_seconds: newest.as_ref().filter(|_| self.took.is_some()).map(|finding| finding.took.as_secs_f64()),
             checked_at_ms: newest.as_ref().map(|finding| -> UnixMillis { finding.at.wall }),
             message: hangs.map(hung).or(newest.and_then(|finding| finding.check.message)),
         }
@@ -180,23 +239,23 @@ async fn run_at_intervals(
     check: impl Fn() -> CheckFuture + Send + Sync,
     failures: Counter,
 ) {
-    while registered.strong_count() > 0 {
+    while let Some(settings) = registered.upgrade().map(|registered| registered.settings) {
         let start = Stamp::now();
         let guarded = AssertUnwindSafe(async { check().await }).catch_unwind();
-        let found = match tokio::time::timeout(CHECK_TIMEOUT, guarded).await {
+        let found = match tokio::time::timeout(settings.timeout, guarded).await {
             Ok(Ok(check)) => check,
             Ok(Err(_panic)) => {
                 failures.increment();
                 Check::fail("the check panicked")
             }
-            Err(_elapsed) => Check::fail(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
+            Err(_elapsed) => Check::fail(format!("no answer within {} s", settings.timeout.as_secs_f64())),
         };
         let Some(registered) = registered.upgrade() else { return };
         let took = start.elapsed();
-        registered.took.record(took);
+        registered.took.iter().for_each(|histogram| histogram.record(took));
         *registered.newest.lock() = Some(Finding { check: found, took, at: Tick::now() });
         drop(registered);
-        tokio::time::sleep(CHECK_INTERVAL).await;
+        tokio::time::sleep(settings.interval).await;
     }
 }
 
@@ -213,7 +272,8 @@ mod tests {
         let took = registry.histogram("heartline.health.check.duration", Labels::empty(), Room::Reserved);
         let register = |(at, (criticality, check)): (usize, &(Criticality, Check))| {
             let newest = Mutex::new(Some(finding(check.clone(), Duration::ZERO)));
-            Arc::new(Registered { name: at.to_string(), criticality: *criticality, took: took.clone(), newest })
+            let (settings, took) = (CheckSettings::new(*criticality), Some(took.clone()));
+            Arc::new(Registered { name: at.to_string(), settings, took, newest })
         };
         HealthChecks(Mutex::new(results.iter().enumerate().map(register).collect()))
     }

@@ -3,6 +3,7 @@
 //! Each signal resolves its series once and is then recorded through handles that are cheap to clone.
 
 mod breakers;
+mod built_in;
 mod caches;
 mod callbacks;
 mod details;
@@ -20,11 +21,13 @@ mod slow;
 mod spent;
 
 pub use breakers::{Breaker, BreakerState};
+pub use built_in::BuiltInCheck;
+pub(crate) use built_in::{BuiltInChecks, BuiltInSettings, Listening};
 pub use caches::{Cache, CacheOperation, CacheStatus, Eviction};
 pub(crate) use callbacks::{Conduct, Probes, Round};
 pub(crate) use failures::{FAILURES_MAX, FailedJob, Failures, ShortText};
 pub use families::{CounterFamily, HistogramFamily};
-pub use health::Check;
+pub use health::{Check, CheckSettings};
 pub(crate) use health::{CheckFuture, HealthChecks, Overall, checked_aside};
 pub(crate) use open_requests::{OpenRequest, OpenRequests};
 pub use pools::{Pool, PoolStatus, WaitGuard};

@@ -4,6 +4,7 @@
 mod apalis;
 mod axum;
 mod moka;
+mod mount;
 mod postgres;
 mod readings;
 mod redis;

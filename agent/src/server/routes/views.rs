@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::server::answer::JSON;
 use crate::server::parameters::{Form, Parameter};
-use crate::server::route::{Call, Credential, Document, Handler, Reply, Route, Verb};
+use crate::server::route::{Call, Credential, Document, Handler, Pending, Route, Verb};
 use crate::server::views::View;
 
 const WINDOW: Parameter =
@@ -18,7 +18,7 @@ const fn view(
     path: &'static str,
     aliases: &'static [&'static str],
     about: &'static str,
-    handler: fn(&Call) -> Reply,
+    handler: fn(Call) -> Pending,
 ) -> Route {
     Route {
         verb: Verb::Get,
@@ -35,7 +35,7 @@ const fn view(
             schema: view_schema,
         }],
         problems: &[501],
-        handler: Handler::Now(handler),
+        handler: Handler::Later(handler),
     }
 }
 
@@ -116,8 +116,10 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
-fn show(view: View, call: &Call) -> Reply {
-    view.answer(call.asked(), call.head.uri.query().unwrap_or_default(), &call.state.fresh, call.now)
+fn show(view: View, call: Call) -> Pending {
+    Box::pin(async move {
+        view.answer(call.asked(), call.head.uri.query().unwrap_or_default(), &call.state.fresh, call.now).await
+    })
 }
 
 fn span() -> Value {

@@ -68,7 +68,7 @@ pub(super) enum View {
 
 impl View {
     /// The answer to a request with these parameters that arrived at `now` on the boot-time clock.
-    pub(super) fn answer(self, asked: Asked<'_>, query: &str, fresh: &Arc<Fresh>, now: Duration) -> Reply {
+    pub(super) async fn answer(self, asked: Asked<'_>, query: &str, fresh: &Arc<Fresh>, now: Duration) -> Reply {
         if self == Self::FailedJobs {
             return failed_jobs(asked, &Parameters::of(query), fresh);
         }
@@ -77,9 +77,9 @@ impl View {
         };
         let parameters = Parameters::of(query);
         let answered = match self {
-            Self::History => history(recorder, &parameters),
+            Self::History => history(asked, recorder, &parameters),
             Self::Realtime if wants_events(asked) => events(fresh, &parameters),
-            _ => self.document(fresh, recorder, &parameters, now).map(|document| {
+            _ => self.document(fresh, recorder, &parameters, now).await.map(|document| {
                 let body = Body::new(document.to_string());
                 match self {
                     Self::Dashboard => asked.tagged_document(JSON, &body),
@@ -90,7 +90,7 @@ impl View {
         answered.map_err(|BadParameter(why)| Problem::bad_request(why))
     }
 
-    fn document(
+    async fn document(
         self,
         fresh: &Fresh,
         recorder: &FlightRecorder,
@@ -98,7 +98,7 @@ impl View {
         now: Duration,
     ) -> Result<Value, BadParameter> {
         let length = if self == Self::Realtime { REALTIME_WINDOW } else { DEFAULT_WINDOW };
-        let window = recorder.window(parameters.span("window")?.unwrap_or(length));
+        let window = recorder.window(parameters.span("window")?.unwrap_or(length)).await;
         let snapshot = &fresh.at(now).snapshot;
         let view = Figures { snapshot, window: &window };
         Ok(match self {
@@ -106,7 +106,7 @@ impl View {
             Self::Summary => documents::summary(&view),
             Self::Dashboard => documents::dashboard(&view),
             Self::Queries => queries::document(&view, parameters)?,
-            Self::Trends => trends::document(&view, recorder, parameters)?,
+            Self::Trends => trends::document(&view, recorder, parameters).await?,
             Self::Cache => caches::document(&view),
             Self::Jobs => jobs::document(&view),
             Self::Realtime | Self::History | Self::FailedJobs => documents::realtime(&view),
@@ -122,9 +122,9 @@ fn failed_jobs(asked: Asked<'_>, parameters: &Parameters, fresh: &Fresh) -> Repl
     Ok(asked.document(StatusCode::OK, JSON, &Body::new(document.to_string())))
 }
 
-fn history(recorder: &FlightRecorder, parameters: &Parameters) -> Result<Answer, BadParameter> {
+fn history(asked: Asked<'_>, recorder: &FlightRecorder, parameters: &Parameters) -> Result<Answer, BadParameter> {
     let range = history::range(parameters, Tick::now().wall)?;
-    Ok(streamed(MEDIA_TYPE, history::chunks(recorder.excerpt(range))))
+    Ok(asked.streamed(MEDIA_TYPE, history::chunks(recorder.excerpt(range))))
 }
 
 fn wants_events(asked: Asked<'_>) -> bool {
@@ -140,7 +140,7 @@ fn events(fresh: &Arc<Fresh>, parameters: &Parameters) -> Result<Answer, BadPara
     let next = |(fresh, parameters, mut ticks): (Arc<Fresh>, Parameters, tokio::time::Interval)| async move {
         ticks.tick().await;
         let recorder = fresh.source().recorder()?;
-        let document = View::Realtime.document(&fresh, recorder, &parameters, Tick::now().mono).ok()?;
+        let document = View::Realtime.document(&fresh, recorder, &parameters, Tick::now().mono).await.ok()?;
         let event = format!("id: {}\nevent: realtime\ndata: {document}\n\n", document["ts_ms"]);
         Some((Bytes::from(event), (fresh, parameters, ticks)))
     };

@@ -10,8 +10,8 @@ use crate::recorder::FlightRecorder;
 
 /// Logs what happened in the newest `interval`, as an event of the target `heartline::summary`. A figure that is not known
 /// is left out.
-pub(crate) fn log_summary(snapshot: &Snapshot, recorder: &FlightRecorder, interval: Duration) {
-    let window = recorder.window(interval);
+pub(crate) async fn log_summary(snapshot: &Snapshot, recorder: &FlightRecorder, interval: Duration) {
+    let window = recorder.window(interval).await;
     let document = documents::summary(&View { snapshot, window: &window });
     let number = |block: &str, figure: &str| document[block][figure].as_f64();
     let whole = |block: &str, figure: &str| document[block][figure].as_u64();

@@ -23,7 +23,7 @@ const POINTS_MAX: u128 = 5_000;
 ///
 /// # Errors
 /// A parameter that cannot be.
-pub(super) fn document(
+pub(super) async fn document(
     view: &View<'_>,
     recorder: &FlightRecorder,
     parameters: &Parameters,
@@ -31,7 +31,7 @@ pub(super) fn document(
     let (range, asked) = range(parameters, view.snapshot.ts_ms)?;
     let metric = Metric::named(view.snapshot, parameters.text("metric")?.unwrap_or(DEFAULT_METRIC))?;
     let points: Vec<Value> =
-        recorder.points(&metric.name, range).iter().map(|point| metric.point(point, view.window)).collect();
+        recorder.points(&metric.name, range).await.iter().map(|point| metric.point(point, view.window)).collect();
     let document = json!({
         "metric": metric.name,
         "kind": metric.kind,
