@@ -60,6 +60,27 @@ fn wait_for(what: &str, mut wanted: impl FnMut() -> bool) {
 }
 
 #[test]
+fn who_asks_again_gets_what_changed_since() {
+    let agent = Agent::builder("shop").listen("127.0.0.1:0").start().unwrap();
+    let address = agent.local_addr().unwrap();
+    let orders = agent.counter("shop.orders", &[]);
+    let names = |document: &serde_json::Value| {
+        let families = document["metrics"].as_array().unwrap();
+        families.iter().map(|family| family["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut seq = document(address, "/api/v1/snapshot?since=0")["seq"].as_u64().unwrap();
+    orders.add(5);
+    let mut changed = serde_json::Value::Null;
+    wait_for("a document of changes with the orders", || {
+        changed = document(address, &format!("/api/v1/snapshot?since={seq}"));
+        seq = changed["seq"].as_u64().unwrap();
+        !changed["since"].is_null() && names(&changed).contains(&"shop.orders".to_owned())
+    });
+    let whole = document(address, "/api/v1/snapshot");
+    assert!(whole["since"].is_null() && names(&whole).len() > names(&changed).len(), "{changed}");
+}
+
+#[test]
 fn requests_that_are_open_are_listed_the_oldest_first_with_their_ids() {
     let agent = Agent::builder("shop").listen("127.0.0.1:0").start().unwrap();
     let address = agent.local_addr().unwrap();

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::Source;
 use super::answer::Body;
+use super::changes::Changes;
 use crate::exporters::Format;
 use crate::exporters::prometheus::Selection;
 use crate::snapshot::Exemplified;
@@ -20,6 +21,7 @@ const AGE_MAX: Duration = Duration::from_millis(250);
 pub(super) struct Fresh {
     source: Arc<dyn Source>,
     newest: Mutex<Option<(Duration, Arc<Rendered>)>>,
+    changes: Changes,
 }
 
 /// A snapshot with the forms in which it was asked for.
@@ -32,11 +34,16 @@ pub(super) struct Rendered {
 
 impl Fresh {
     pub(super) fn new(source: Arc<dyn Source>) -> Self {
-        Self { source, newest: Mutex::new(None) }
+        Self { source, newest: Mutex::new(None), changes: Changes::default() }
     }
 
     pub(super) fn source(&self) -> &dyn Source {
         self.source.as_ref()
+    }
+
+    /// What changed since the snapshot of this number, if that is known.
+    pub(super) fn since(&self, since: u64, rendered: &Rendered) -> Option<Snapshot> {
+        self.changes.since(since, &rendered.snapshot)
     }
 
     /// The snapshot of at most [`AGE_MAX`] ago; `now` is on the boot-time clock.

@@ -7,6 +7,7 @@
 
 mod access;
 mod answer;
+mod changes;
 mod connections;
 mod contract;
 mod documents;

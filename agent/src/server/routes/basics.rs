@@ -15,6 +15,9 @@ use crate::server::payload::Answer;
 use crate::server::route::{Call, Credential, Document, Handler, Reply, Route, Verb};
 use crate::signals::Overall;
 
+/// The greatest whole number that every reader of JSON has.
+const SEQ_MAX: u64 = (1 << 53) - 1;
+
 const VERBOSE: Parameter =
     Parameter { name: "verbose", form: Form::Flag, about: "One line a check, for those who may read." };
 const EXCLUDE: Parameter = Parameter { name: "exclude", form: Form::Texts, about: "Checks that do not count." };
@@ -88,9 +91,12 @@ pub(super) const ROUTES: &[Route] = &[
             about: "Cumulative numbers and raw sparse histograms.",
             schema: snapshot_schema,
         }],
-        ..get("/api/v1/snapshot", Credential::Read, "The dashboard's one document.", |call| {
-            Ok(call.asked().document(StatusCode::OK, JSON, call.rendered().json()))
-        })
+        parameters: &[Parameter {
+            name: "since",
+            form: Form::Integer { min: 0, max: SEQ_MAX },
+            about: "The `seq` of the document before: only series that changed since, as far as that is known; else all.",
+        }],
+        ..get("/api/v1/snapshot", Credential::Read, "The dashboard's one document.", |call| Ok(snapshot(call)))
     },
     Route {
         documents: &[Document {
@@ -141,6 +147,22 @@ fn probed(call: &Call, probe: Probe) -> Answer {
     let short = if answer.passes { "ok\n" } else { "failed\n" }.to_owned();
     let text = if call.query.flag("verbose") && call.may_read { answer.list } else { short };
     call.asked().document(status, TEXT, &Body::new(text))
+}
+
+/// The whole, or what changed since the client asked the last time: then with `since`.
+fn snapshot(call: &Call) -> Answer {
+    let rendered = call.rendered();
+    let since = call.query.integer("since");
+    let changed = since.and_then(|since| Some((since, call.state.fresh.since(since, &rendered)?)));
+    let document = changed.and_then(|(since, changed)| {
+        let mut document = serde_json::to_value(&changed).ok()?;
+        document["since"] = since.into();
+        Some(document)
+    });
+    match document {
+        Some(document) => call.json(&document),
+        None => call.asked().document(StatusCode::OK, JSON, rendered.json()),
+    }
 }
 
 const fn metrics_document(format: Format, about: &'static str) -> Document {
@@ -205,6 +227,11 @@ fn snapshot_schema() -> Value {
             "timestamp": {"type": "string", "format": "date-time"},
             "ts_ms": {"type": "integer", "minimum": 0},
             "seq": {"type": "integer", "minimum": 1},
+            "since": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "In a document of changes: `metrics` has only series that changed since the one with this `seq`, and none is gone.",
+            },
             "uptime_seconds": {"type": "number", "minimum": 0},
             "metrics": {"type": "array", "items": {
                 "type": "object",
