@@ -280,6 +280,10 @@ impl Agent {
     /// and checked arguments of their own. An action of the same name is replaced. Names are lower-case letters, digits,
     /// `.`, `_` and `-`; another cannot be asked for.
     ///
+    /// Built in are `metrics.reset`, as [`reset_views`](Self::reset_views), and with the feature `jemalloc` two more:
+    /// `heap.purge` gives what the allocator holds free back to the system (matched: bytes free and resident; affected:
+    /// bytes fewer resident after it), `heap.profile` samples call sites for `seconds`, 600 unless given.
+    ///
     /// ```
     /// # fn main() -> Result<(), heartline::Error> {
     /// use heartline::{ActionError, ActionOutcome};
@@ -356,7 +360,9 @@ impl Agent {
         self.core().profiler.ask(Tick::now().mono, span).map_err(Error::Profile)
     }
 
-    /// Whether no critical check fails.
+    /// Whether no critical check fails, as `/health` says with 200 or 503. A suspected leak does not change it: the service
+    /// still serves, and a restart by whoever asks would hide what [`on_heap_alert`](Self::on_heap_alert) reports. Whoever
+    /// wants it otherwise registers a [`health_check`](Self::health_check) that reads [`heap`](Self::heap).
     pub fn is_healthy(&self) -> bool {
         self.core().health.overall(Tick::now()) != Overall::Unhealthy
     }
@@ -381,8 +387,20 @@ impl Agent {
         HeapReport::of(&self.snapshot())
     }
 
-    /// Calls `callback` on a thread of the agent's when a leak is suspected and when the suspicion is withdrawn. While it
-    /// has not returned, it is not called again; after three panics it never is.
+    /// Calls `callback` on a thread of the agent's when a leak is suspected and when the suspicion is withdrawn
+    /// ([`HeapReport::leak`] tells which), not while growth is only watched. While it has not returned, it is not called
+    /// again; after three panics it never is. Call sites are sampled from when growth is watched, so that the report often
+    /// names them already; those of a slow leak come later: ask [`heap`](Self::heap) again.
+    ///
+    /// ```
+    /// let agent = heartline::Agent::builder("shop").without_listener().start()?;
+    /// agent.on_heap_alert(|heap| {
+    ///     if heap.leak == heartline::Leak::Suspected {
+    ///         eprintln!("{heap}");
+    ///     }
+    /// });
+    /// # Ok::<(), heartline::Error>(())
+    /// ```
     pub fn on_heap_alert(&self, callback: impl Fn(&HeapReport) + Send + 'static) {
         self.core().on_heap_alert(Box::new(move |snapshot| callback(&HeapReport::of(snapshot))));
     }

@@ -54,6 +54,23 @@ fn asked(address: SocketAddr, path: &str) -> (String, Vec<u8>) {
     (String::from_utf8_lossy(&answer[..end]).into_owned(), answer.split_off(end + 4))
 }
 
+#[test]
+fn the_heap_is_served_as_a_document_and_as_a_report() {
+    let agent = Agent::builder("served").listen("127.0.0.1:0").start().unwrap();
+    let address = agent.local_addr().unwrap();
+    heap_until(&agent, |heap| heap.allocated_bytes.is_some() && heap.sites.is_some());
+    let (head, body) = asked(address, "/api/v1/heap");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert!(document["allocated_bytes"].as_u64() > Some(1 << 10), "{document}");
+    let states = [&document["service"], &document["jemalloc"], &document["leak"], &document["sites"]["sampling"]];
+    assert_eq!(serde_json::json!(states), serde_json::json!(["served", true, "none", "off"]));
+    let (head, body) = asked(address, "/api/v1/heap?format=text");
+    assert!(head.contains("text/plain"), "{head}");
+    assert!(body.starts_with(b"heap: no leak"), "{}", String::from_utf8_lossy(&body));
+    agent.shutdown(Duration::from_secs(5)).unwrap();
+}
+
 #[inline(never)]
 fn keep_orders() -> Vec<Vec<u8>> {
     (0..40_000).map(|_| black_box(vec![1_u8; 2_000])).collect()

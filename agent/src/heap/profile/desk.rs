@@ -9,6 +9,11 @@ use super::site::call_site;
 use super::stacks::{Stack, Stacks};
 use super::symbols::{Detail, Frame, Symbols};
 
+/// From this share of unnamed bytes on, the program is taken to be stripped.
+const NOTHING_NAMED: f64 = 0.99;
+/// Unnamed bytes are mentioned from this share on.
+const UNNAMED_WORTH: f64 = 0.25;
+
 /// What reading dumps needs and leaves behind; used by one thread at a time.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
@@ -36,19 +41,21 @@ impl Desk {
 /// What is to be said about the names of call sites.
 pub(super) fn remarks(detail: Detail, stacks: &Stacks, unnamed: f64) -> Vec<String> {
     let mut remarks = Vec::new();
+    let all = stacks.bytes();
+    let nothing = unnamed >= NOTHING_NAMED * all;
     match detail {
         _ if stacks.stacks.is_empty() => {}
-        Detail::Nothing => remarks.push(
+        // whatever libraries of the system carry
+        _ if nothing => remarks.push(
             "the program is stripped, so that nothing is known by name; build it with debug = \"line-tables-only\" and strip = false, or read the profile elsewhere with the unstripped file"
                 .to_owned(),
         ),
-        Detail::Names => remarks.push(
+        Detail::Nothing | Detail::Names => remarks.push(
             "the program has no line tables; debug = \"line-tables-only\" in its profile gives files and lines".to_owned(),
         ),
         Detail::Lines => {}
     }
-    let all = stacks.bytes();
-    if detail != Detail::Nothing && unnamed > all / 4.0 {
+    if unnamed > UNNAMED_WORTH * all && !nothing {
         remarks.push(format!(
             "{:.0} % of what is sampled was allocated by no code of a known name",
             unnamed / all * 100.0
@@ -70,7 +77,10 @@ mod tests {
         let stacks = Stacks { stacks: vec![stack], ..Stacks::default() };
         let (sites, unnamed) = Desk::default().fold(&stacks);
         assert_eq!((sites.len(), unnamed), (0, 100.0), "nothing is at that address");
-        assert!(remarks(Detail::Nothing, &stacks, unnamed)[0].contains("is stripped"));
+        for detail in [Detail::Nothing, Detail::Names, Detail::Lines] {
+            let said = remarks(detail, &stacks, unnamed);
+            assert!(said.len() == 1 && said[0].contains("is stripped"), "{said:?}");
+        }
         assert!(remarks(Detail::Names, &stacks, 0.0)[0].contains("no line tables"));
         assert!(remarks(Detail::Lines, &stacks, 30.0)[0].starts_with("30 % of what is sampled"));
         assert!(remarks(Detail::Lines, &stacks, 0.0).is_empty());

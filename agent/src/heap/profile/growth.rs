@@ -23,9 +23,11 @@ const WARM_UP: usize = 4;
 const CERTAIN_Z: f64 = 3.0;
 /// Standard deviations of an interval that holds the truth in nine of ten cases.
 const INTERVAL_Z: f64 = 1.645;
-/// In the last third it must go on at this share of its pace, unless there are too few samples to tell.
+/// In the last third it must go on at this share of its pace. Where samples are too few to tell, this share of what it
+/// allocated must stay: what is in use for a while also rises from nothing once sampling begins.
 const PACE_MIN: f64 = 0.35;
 const PACE_FROM_Z: f64 = 6.0;
+const STAYS_MIN: f64 = 0.5;
 /// Bytes of this many samples must be held for their survival to be told.
 const SURVIVAL_SAMPLES_MIN: f64 = 8.0;
 /// Sites explain the growth when they add up to this share of it.
@@ -120,7 +122,8 @@ impl Growth {
             growth(b).total_cmp(&growth(a)).then(b.live_bytes.cmp(&a.live_bytes))
         });
         let explained: f64 = sites.iter().filter_map(|site| site.growth_bytes_per_second).sum();
-        let explained = rising.map(|pace| explained / pace.slope.median);
+        // without any name there is nothing to compare; an empty sum is -0
+        let explained = rising.filter(|_| !sites.is_empty()).map(|pace| explained / pace.slope.median + 0.0);
         let cached = self.pace(|at| self.totals[at].cached).map_or(0.0, |pace| pace.grown);
         sites.truncate(HEAP_SITES_MAX);
         HeapSites {
@@ -138,7 +141,11 @@ impl Growth {
         let mut site = HeapSite { live_bytes: round(track.newest), survival: track.survival, ..track.site.to_site() };
         let Some(pace) = self.pace(|at| f64::from(track.bytes[at])) else { return site };
         let certainty = (pace.grown.max(0.0) / sample_bytes).sqrt();
-        let goes_on = certainty < PACE_FROM_Z || pace.last_third > PACE_MIN * pace.slope.median;
+        let goes_on = if certainty < PACE_FROM_Z {
+            track.survival.is_none_or(|stays| stays >= STAYS_MIN)
+        } else {
+            pace.last_third > PACE_MIN * pace.slope.median
+        };
         if certainty < CERTAIN_Z || pace.slope.low <= 0.0 || !goes_on {
             return site;
         }
@@ -201,7 +208,7 @@ impl Growth {
         }
     }
 
-    /// Forgets every other point, and keeps twice the distance from now on.
+    /// Forgets every other point, and keeps the mean distance of the others from now on, so that they lie evenly.
     fn thin(&mut self) {
         fn halve<T: Copy>(list: &mut Vec<T>) {
             // the newest stays
@@ -211,8 +218,9 @@ impl Growth {
         halve(&mut self.times);
         halve(&mut self.totals);
         self.tracks.iter_mut().for_each(|track| halve(&mut track.bytes));
-        let [.., before, last] = self.times[..] else { return };
-        self.step = 0.9 * (last - before);
+        if let [first, .., last] = self.times[..] {
+            self.step = (last - first) / (self.times.len() - 1) as f64;
+        }
     }
 }
 
@@ -299,12 +307,42 @@ mod tests {
     }
 
     #[test]
+    fn the_points_that_are_kept_lie_evenly_however_many_there_were() {
+        let mut growth = Growth::default();
+        for point in 1..=5_000 {
+            growth.take(f64::from(point), Totals::default(), &[]);
+            let apart: Vec<f64> = growth.times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            // the newest may be close to the one before
+            let Some((_, apart)) = apart.split_last().filter(|(_, apart)| !apart.is_empty()) else { continue };
+            let [least, most] = [f64::min, f64::max].map(|of| apart.iter().copied().fold(apart[0], of));
+            assert!(most <= 2.5 * least, "after {point}: {least} to {most} seconds apart");
+        }
+        assert!(growth.times.len() > POINTS_MAX / 3, "{}", growth.times.len());
+    }
+
+    #[test]
     fn a_few_samples_are_no_growth() {
         // two samples more than at the beginning
         let read = history(30, |at| MIB * at, &[("maybe", |at| RATE * (at / 30.0).floor())]);
         assert!(!read.sites[0].growing, "{read:?}");
         assert_eq!(read.explained, Some(0.0));
         assert!(read.notes[0].contains("no call site grows by itself"), "{:?}", read.notes);
+    }
+
+    #[test]
+    fn a_few_samples_of_what_does_not_stay_are_no_growth_and_of_what_stays_they_are() {
+        let mut growth = Growth::default();
+        let held = |at: f64| vec![(site("leak"), RATE * at / 4.0), (site("in use"), RATE * at / 4.0)];
+        for point in 1..=40 {
+            let at = 2.0 * f64::from(point);
+            growth.take(at, Totals { allocated: RATE * at / 2.0, cached: 0.0 }, &held(at));
+        }
+        growth.hold();
+        growth.release(&[(site("leak"), RATE * 19.0), (site("in use"), RATE * 4.0)], RATE);
+        let read = growth.read(RATE);
+        let growing: Vec<&str> =
+            read.sites.iter().filter(|site| site.growing).map(|site| site.function.as_str()).collect();
+        assert_eq!(growing, ["leak"], "{read:?}");
     }
 
     #[test]

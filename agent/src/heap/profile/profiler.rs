@@ -3,7 +3,8 @@
 //!
 //! Each sample takes jemalloc some microseconds, taking and freeing it together. For a second before it begins, the
 //! profiler looks how much the program allocates, and takes the shortest distance between samples, in powers of two from
-//! 256 KiB on, that keeps them below [`SAMPLES_PER_SECOND_MAX`].
+//! 256 KiB on, that keeps them below [`SAMPLES_PER_SECOND_MAX`]. When the program comes to allocate so much more that they
+//! are twice as many, the profile begins anew with a longer distance.
 //!
 //! Now and then it pauses for a while, to see how much of what was sampled is still there: the `survival` of a site.
 
@@ -73,6 +74,9 @@ struct Plan {
     phase: Phase,
     /// Sampling was switched on here, and not by the service itself.
     ours: bool,
+    lg_sample_bytes: usize,
+    /// When the bytes ever allocated were last read, and what they were.
+    read: Option<(Duration, f64)>,
     asked_until: Duration,
     wanted_until: Duration,
     seen_at: Duration,
@@ -261,12 +265,15 @@ impl Inner {
             Phase::Measuring { since, allocated: before } if now > since => {
                 let allocated = before.and_then(|before| Some(allocator::ever_allocated()? - before));
                 let rate = allocated.unwrap_or(0.0) / now.saturating_sub(since).as_secs_f64();
-                if let Err(why) = self.begin(plan, lg_sample(rate)) {
-                    tracing::warn!(target: "heartline", "{why}");
-                }
+                self.try_to_begin(plan, lg_sample(rate));
             }
             Phase::Sampling | Phase::Paused { .. } if !wanted => plan.end(),
             Phase::Sampling if now >= plan.dump_due => {
+                if let Some(longer) = plan.longer_distance(now, allocator::ever_allocated()) {
+                    plan.end();
+                    self.try_to_begin(plan, longer);
+                    return None;
+                }
                 let took = self.desk.try_lock().map(|desk| desk.took).unwrap_or_default();
                 plan.dump_due = now + self.every.max(took * DUMP_SHARE);
                 let (at, totals) = (plan.sampled.as_secs_f64(), plan.totals);
@@ -287,6 +294,12 @@ impl Inner {
         None
     }
 
+    fn try_to_begin(&self, plan: &mut Plan, lg_sample_bytes: usize) {
+        if let Err(why) = self.begin(plan, lg_sample_bytes) {
+            tracing::warn!(target: "heartline", "{why}");
+        }
+    }
+
     /// Begins a new profile, or joins that of the service's own.
     fn begin(&self, plan: &mut Plan, lg_sample_bytes: usize) -> Result<(), String> {
         plan.ours = !allocator::is_active();
@@ -296,7 +309,8 @@ impl Inner {
             allocator::set_active(true)?;
         }
         plan.phase = Phase::Sampling;
-        (plan.sampled, plan.unpaused, plan.totals) = Default::default();
+        (plan.sampled, plan.unpaused, plan.totals, plan.read) = Default::default();
+        plan.lg_sample_bytes = lg_sample_bytes;
         plan.dump_due = Duration::ZERO;
         self.desk.lock().growth = Growth::default();
         *self.report.lock() = Arc::default();
@@ -387,6 +401,16 @@ impl Plan {
         (self.seen_at, self.allocated, self.cached) = (now, allocated, cached);
     }
 
+    /// The distance between samples that is cheap enough, when since the last dump they came twice as often as they may.
+    /// `allocated` are the bytes ever allocated.
+    fn longer_distance(&mut self, now: Duration, allocated: Option<f64>) -> Option<usize> {
+        let allocated = allocated?;
+        let (since, before) = self.read.replace((now, allocated))?;
+        let passed = now.checked_sub(since).filter(|passed| !passed.is_zero())?;
+        let cheap = lg_sample((allocated - before) / passed.as_secs_f64());
+        (self.ours && cheap > self.lg_sample_bytes + 1).then_some(cheap)
+    }
+
     fn end(&mut self) {
         self.phase = Phase::Off;
         if std::mem::take(&mut self.ours) {
@@ -396,6 +420,7 @@ impl Plan {
 
     fn resume(&mut self) {
         self.phase = Phase::Sampling;
+        self.read = None;
         self.unpaused = Duration::ZERO;
         self.dump_due = Duration::ZERO;
     }
@@ -415,6 +440,19 @@ mod tests {
     fn a_program_that_allocates_more_is_sampled_less_often() {
         let distances = [0.0, 1e6, 2e8, 1e9, 1e13].map(lg_sample);
         assert_eq!(distances, [18, 18, 18, 21, 26]);
+    }
+
+    #[test]
+    fn a_program_that_comes_to_allocate_much_more_is_sampled_less_often_from_then_on() {
+        const RATE_MAX: f64 = SAMPLES_PER_SECOND_MAX * 262_144.0;
+        let mut plan = Plan { ours: true, lg_sample_bytes: 18, ..Plan::default() };
+        let mut after = |seconds, allocated| plan.longer_distance(Duration::from_secs(seconds), Some(allocated));
+        assert_eq!(after(10, 0.0), None, "nothing to compare with");
+        assert_eq!(after(20, 19.0 * RATE_MAX), None, "less than twice as often");
+        assert_eq!(after(30, 60.0 * RATE_MAX), Some(21));
+        assert_eq!(after(30, 99.0 * RATE_MAX), None, "no time passed");
+        plan.ours = false;
+        assert_eq!(plan.longer_distance(Duration::from_secs(31), Some(900.0 * RATE_MAX)), None, "the service's own");
     }
 
     #[test]

@@ -105,8 +105,15 @@ impl Frame {
     /// The frame as a call site, its path from the package's folder on.
     pub(super) fn to_site(&self) -> HeapSite {
         let file = self.file.as_deref().map(|file| shortened(file).to_owned());
-        HeapSite { function: self.function.as_ref().to_owned(), file, line: self.line, ..HeapSite::default() }
+        HeapSite { function: spoken(&self.function).to_owned(), file, line: self.line, ..HeapSite::default() }
     }
+}
+
+/// A name for people: the compiler calls the bodies of async functions and of closures that it inlined `{async_fn#0}<…>`
+/// and the like, without saying whose they are. File and line do.
+fn spoken(function: &str) -> &str {
+    let own = [("{async_fn", "async fn"), ("{async_block", "async block"), ("{closure", "closure")];
+    own.iter().find(|(start, _)| function.starts_with(start)).map_or(function, |(_, spoken)| spoken)
 }
 
 /// A path from the folder before `src` on, else its last two parts.
@@ -147,6 +154,18 @@ mod tests {
         symbols.unmap();
         assert_eq!(symbols.at(here()), frames, "what was found stays");
         assert!(symbols.at(16).is_empty(), "nothing is there");
+    }
+
+    #[test]
+    fn a_body_without_a_name_of_its_own_is_called_what_it_is() {
+        for (name, text) in [
+            ("{async_fn#0}<shop::Event, core::pin::Pin<T>>", "async fn"),
+            ("{closure#3}", "closure"),
+            ("shop::load::{{closure}}", "shop::load::{{closure}}"),
+            ("shop::load", "shop::load"),
+        ] {
+            assert_eq!(spoken(name), text, "{name}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod actions;
 mod basics;
 mod health;
+mod heap;
 mod open;
 mod profile;
 mod reserved;
@@ -16,6 +17,7 @@ pub(super) const TABLE: &[&[Route]] = &[
     actions::ROUTES,
     basics::ROUTES,
     health::ROUTES,
+    heap::ROUTES,
     open::ROUTES,
     profile::ROUTES,
     reserved::ROUTES,

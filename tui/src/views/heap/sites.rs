@@ -89,13 +89,6 @@ fn line(pen: &Pen<'_>, heap: &Heap, site: &CallSite, columns: usize) -> (Vec<Pie
     };
     let [up, level, _] = pen.theme.glyphs.directions;
     let style = if severity > Severity::Info { pen.theme.severity(severity) } else { pen.theme.text() };
-    let mut left = vec![
-        Piece::new(format!(" {} ", if growing { up } else { level }), style),
-        Piece::new(site.function.as_str(), if growing { pen.theme.strong() } else { pen.theme.text() }),
-    ];
-    if let Some(place) = site.place.as_ref().filter(|_| columns >= COLUMNS_FOR_FILES) {
-        left.push(Piece::new(format!("  {}", place.as_str()), pen.theme.dim()));
-    }
     let mut right = Vec::new();
     if let Some(growth) = site.growth_bytes_per_second {
         right.push(Piece::new(bytes_per_second(growth), style));
@@ -104,5 +97,39 @@ fn line(pen: &Pen<'_>, heap: &Heap, site: &CallSite, columns: usize) -> (Vec<Pie
     let stays = site.survival.filter(|_| columns >= COLUMNS_FOR_SURVIVAL);
     right.extend(stays.map(|stays| Piece::new(format!("  stays {}", percent(stays)), pen.theme.dim())));
     right.push(Piece::new(format!("  {:>8} ", bytes(site.live_bytes as f64)), pen.theme.text()));
-    (left, right)
+    let of_function = if growing { pen.theme.strong() } else { pen.theme.text() };
+    let with = |function: &str| {
+        let mut left = vec![
+            Piece::new(format!(" {} ", if growing { up } else { level }), style),
+            Piece::new(function.to_owned(), of_function),
+        ];
+        let place = site.place.as_ref().filter(|_| columns >= COLUMNS_FOR_FILES);
+        left.extend(place.map(|place| Piece::new(format!("  {}", place.as_str()), pen.theme.dim())));
+        left
+    };
+    let whole = with(site.function.as_str());
+    let fits = usize::from(width(&whole)) + usize::from(width(&right)) < columns;
+    // the line says more than the modules do
+    (if fits { whole } else { with(last_name(site.function.as_str())) }, right)
+}
+
+/// The function without its modules; what has type parameters or is a method of a trait stays as it is.
+fn last_name(function: &str) -> &str {
+    if function.contains('<') { function } else { function.rsplit("::").next().unwrap_or(function) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_name;
+
+    #[test]
+    fn a_function_is_named_without_its_modules_where_that_is_a_name() {
+        for (function, name) in [
+            ("shop::faults::leak::leak_session_records", "leak_session_records"),
+            ("main", "main"),
+            ("<shop::Orders as tower::Service<R>>::call", "<shop::Orders as tower::Service<R>>::call"),
+        ] {
+            assert_eq!(last_name(function), name);
+        }
+    }
 }
