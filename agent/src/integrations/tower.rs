@@ -34,7 +34,7 @@ use tower_service::Service;
 use super::ROUTE_SOURCES;
 use super::unwinding::{EndedByPanic, Unwinding};
 use crate::registry::AppendMap;
-use crate::signals::Mark;
+use crate::signals::spent::Mark;
 use crate::{Agent, RequestGuard, Route};
 
 /// Where a request says which trace it belongs to, and an answer which request it answers.

@@ -18,7 +18,7 @@ mod queues;
 mod requests;
 mod resolved;
 mod slow;
-mod spent;
+pub(crate) mod spent;
 
 pub use breakers::{Breaker, BreakerState};
 pub use built_in::BuiltInCheck;
@@ -37,4 +37,4 @@ pub use queues::{JobGuard, Queue, QueueStatus};
 pub(crate) use requests::{DURATION as REQUEST_DURATION, RequestLogs};
 pub use requests::{RequestGuard, Route};
 pub(crate) use slow::{SLOW_WINDOW, SlowEntry, SlowList, SlowLog, Thresholds};
-pub(crate) use spent::{Mark, Spending, Spent};
+pub(crate) use spent::{Spending, Spent};
