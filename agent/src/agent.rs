@@ -45,6 +45,9 @@ const PROFILE_SECONDS_MAX: u64 = 86_400;
 #[derive(Debug, Clone)]
 pub struct Agent(Arc<Inner>);
 
+/// How long the last push may take when nobody waits for it.
+const LAST_PUSH: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 struct Inner {
     core: Arc<Core>,
@@ -56,7 +59,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.thread.stop();
+        self.thread.stop(LAST_PUSH);
     }
 }
 
@@ -82,7 +85,7 @@ impl Agent {
         #[cfg(feature = "jemalloc")]
         let heap = heap.with_profiler(core.profiler.clone());
         core.add_collector(Stage::Heap, heap);
-        let thread = AgentThread::start(Arc::clone(&core), listen, Arc::clone(&address))?;
+        let thread = AgentThread::start(Arc::clone(&core), (listen, Arc::clone(&address)), push(&core)?)?;
         thread.runtime().spawn(process::pulse(runtimes.clone()));
         let agent = Self(Arc::new(Inner { core, thread, address, runtimes, endpoint: OnceLock::new() }));
         agent.add_built_in_actions();
@@ -116,12 +119,14 @@ impl Agent {
         Format::accepted(accept).page(snapshot, &Selection::default())
     }
 
-    /// Stops the agent and waits for it. A second call waits again.
+    /// Stops the agent and waits for it. A second call waits again. Where metrics are pushed, they are once more, in nine
+    /// tenths of `timeout` at most. Blocks this thread meanwhile, and may be called on any.
     ///
     /// # Errors
-    /// [`Error::Shutdown`] when it has not stopped after `timeout`.
+    /// [`Error::Shutdown`] when it has not stopped after `timeout`; [`Error::Flush`] when it has, and the last push did not
+    /// arrive.
     pub fn shutdown(&self, timeout: Duration) -> Result<(), Error> {
-        self.0.thread.stop();
+        self.0.thread.stop(timeout / 10 * 9);
         self.0.thread.wait(timeout)
     }
 
@@ -443,6 +448,31 @@ impl Agent {
     fn core(&self) -> &Core {
         &self.0.core
     }
+}
+
+/// What pushes the metrics of `core`, if it was told to.
+#[cfg(feature = "otlp")]
+fn push(core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
+    use crate::exporters::otlp::{Exporter, Figures};
+
+    let Some(export) = core.config.export()? else { return Ok(None) };
+    let figures =
+        Figures::new(Arc::clone(&core.registry), Arc::clone(&core.export_bytes), export.protocol, Tick::now());
+    core.add_collector(Stage::Process, figures.clone());
+    let read = Arc::clone(core);
+    let read = move |now| (read.snapshot(now), read.requests.exemplars());
+    let exporter = Exporter::new(&export, read, figures).map_err(|error| Error::Setting {
+        setting: "otlp",
+        value: export.uri.to_string(),
+        reason: format!("the authorities that TLS trusts cannot be read: {error}; install ca-certificates"),
+    })?;
+    Ok(Some(Box::new(move |stop| Box::pin(exporter.run(stop)))))
+}
+
+#[cfg(not(feature = "otlp"))]
+#[expect(clippy::unnecessary_wraps, reason = "with the feature it fails and gives something")]
+fn push(_core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
+    Ok(None)
 }
 
 #[cfg(test)]

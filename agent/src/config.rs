@@ -1,10 +1,20 @@
 //! The settings of an agent with their defaults and limits; nothing here acts on them.
 
+#[cfg(feature = "otlp")]
+mod environment;
+#[cfg(feature = "otlp")]
+mod otlp;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
+
+#[cfg(feature = "otlp")]
+pub use otlp::{DEFAULT_OTLP_INTERVAL, DEFAULT_OTLP_TIMEOUT, Otlp, OtlpHistograms};
+#[cfg(feature = "otlp")]
+pub(crate) use otlp::{Export, Protocol};
 
 /// Where the endpoint listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
@@ -143,6 +153,11 @@ pub(crate) struct Config {
     pub(crate) slow_query: Duration,
     pub(crate) returned_rows: bool,
     pub(crate) leak_patience: Duration,
+    #[cfg(feature = "otlp")]
+    pub(crate) otlp: Option<Otlp>,
+    /// Whether variables of the environment are asked where metrics are pushed.
+    #[cfg(feature = "otlp")]
+    pub(crate) otlp_from_env: bool,
 }
 
 impl Config {
@@ -168,7 +183,26 @@ impl Config {
             slow_query: DEFAULT_SLOW_QUERY,
             returned_rows: false,
             leak_patience: DEFAULT_LEAK_PATIENCE,
+            #[cfg(feature = "otlp")]
+            otlp: None,
+            #[cfg(feature = "otlp")]
+            otlp_from_env: false,
         }
+    }
+
+    /// Takes from the environment what it was told to take from there.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn read_environment(&mut self) -> Result<(), Error> {
+        if self.otlp_from_env {
+            environment::Environment(&environment::variable).apply(self)?;
+        }
+        Ok(())
+    }
+
+    /// Where and how metrics are pushed; `None` when they are not.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn export(&self) -> Result<Option<Export>, Error> {
+        self.otlp.as_ref().map(Otlp::settle).transpose()
     }
 
     /// Refuses settings that cannot work before anything is started.
@@ -194,6 +228,8 @@ impl Config {
         }
         self.read_token()?;
         self.admin_token()?;
+        #[cfg(feature = "otlp")]
+        self.export()?;
         Ok(())
     }
 

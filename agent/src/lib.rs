@@ -49,6 +49,8 @@ pub use config::{
     DEFAULT_SERIES_LIMIT, DEFAULT_SLOW_QUERY, DEFAULT_SLOW_REQUEST, DEFAULT_SUMMARY_INTERVAL,
     DEFAULT_VERY_SLOW_REQUEST, LABEL_VALUE_BYTES_MAX, TOKEN_BYTES_MIN,
 };
+#[cfg(feature = "otlp")]
+pub use config::{DEFAULT_OTLP_INTERVAL, DEFAULT_OTLP_TIMEOUT, Otlp, OtlpHistograms};
 pub use error::Error;
 pub use heap::{HeapReport, LeakDetector, LeakVerdict, MemorySample};
 pub use heartline_shared::snapshot::{CheckStatus, Criticality, HeapSite, HeapSites, Leak, Sampling, Trend};

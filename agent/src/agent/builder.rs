@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Agent;
+#[cfg(feature = "otlp")]
+use crate::config::Otlp;
 #[cfg(feature = "tls")]
 use crate::config::TlsFiles;
 use crate::config::{Config, TokenSource};
@@ -223,6 +225,25 @@ impl AgentBuilder {
         self
     }
 
+    /// Pushes metrics to an OpenTelemetry collector, or to anything that takes OTLP: a base URL for HTTP/protobuf, or an
+    /// [`Otlp`] that says more. Cumulative, so that nothing is lost while the receiver is away; one request at most is kept
+    /// until then. Default: not.
+    #[cfg(feature = "otlp")]
+    pub fn otlp(mut self, receiver: impl Into<Otlp>) -> Self {
+        self.0.otlp = Some(receiver.into());
+        self
+    }
+
+    /// Pushes metrics as the `OTEL_*` variables of the environment say, which win over [`otlp`](Self::otlp) and over the
+    /// name, version and instance id that were given in code. Without any of them, to `http://localhost:4318`; with
+    /// `OTEL_SDK_DISABLED=true` or `OTEL_METRICS_EXPORTER=none`, not at all. A value that cannot work is refused by
+    /// [`start`](Self::start).
+    #[cfg(feature = "otlp")]
+    pub fn otlp_from_env(mut self) -> Self {
+        self.0.otlp_from_env = true;
+        self
+    }
+
     /// Starts the agent on a thread of its own and waits until it listens, at most two seconds. A port that is taken
     /// stops nothing: it is tried again in the background, and [`Agent::local_addr`] is `None` until then. Inside a tokio
     /// runtime, that runtime is observed.
@@ -230,7 +251,14 @@ impl AgentBuilder {
     /// # Errors
     /// [`Error::Setting`] for settings that cannot work, [`Error::Thread`] when the thread cannot be started.
     pub fn start(self) -> Result<Agent, Error> {
-        self.0.validate()?;
-        Agent::start(self.0, self.1)
+        let config = self.0;
+        #[cfg(feature = "otlp")]
+        let config = {
+            let mut config = config;
+            config.read_environment()?;
+            config
+        };
+        config.validate()?;
+        Agent::start(config, self.1)
     }
 }

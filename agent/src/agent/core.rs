@@ -1,7 +1,7 @@
 //! What the handles of an agent and its thread share: registry, collectors, checks, and the newest collected values.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use heartline_shared::snapshot::{Leak, SCHEMA_VERSION};
 use heartline_shared::{Labels, Snapshot};
@@ -53,6 +53,8 @@ pub(crate) struct Core {
     admin_token: Option<Token>,
     recorder: Option<FlightRecorder>,
     pub(crate) failures: Arc<Failures>,
+    /// Bytes that an exporter keeps.
+    pub(crate) export_bytes: Arc<AtomicUsize>,
     started: Tick,
     seq: AtomicU64,
 }
@@ -96,6 +98,7 @@ impl Core {
             heap_callbacks: Mutex::default(),
             recorder: (history > 0).then(|| FlightRecorder::new(history)),
             failures: Arc::default(),
+            export_bytes: Arc::default(),
             started,
             seq: AtomicU64::new(0),
         })
@@ -134,6 +137,7 @@ impl Core {
         self.requests.slow.tell();
         let history =
             self.recorder.as_ref().map_or(0, FlightRecorder::bytes) + self.failures.bytes() + self.requests.bytes();
+        let history = history + self.export_bytes.load(Ordering::Relaxed);
         families.integer("heartline.agent.memory", Labels::empty(), (self.registry.bytes() + history) as u64);
         families.number("heartline.agent.cpu.time", Labels::empty(), thread_cpu_time().as_secs_f64());
         let leak = |families: &Families| families.heap.as_ref().map_or(Leak::None, |heap| heap.leak);

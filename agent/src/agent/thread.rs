@@ -3,6 +3,7 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -17,33 +18,44 @@ use crate::snapshot::Tick;
 /// Threads that callbacks of the service run on; none while there are no callbacks. Those that hang keep theirs.
 const CALLBACK_THREADS_MAX: usize = 8;
 
+/// What pushes metrics until it is told how long its last push may take; the answer is why that did not arrive.
+pub(crate) type Push = Box<dyn FnOnce(oneshot::Receiver<Duration>) -> BoxFuture<'static, Result<(), String>> + Send>;
+
 /// The running thread, seen from the host.
 #[derive(Debug)]
 pub(crate) struct AgentThread {
     runtime: Handle,
-    stop: Mutex<Option<oneshot::Sender<()>>>,
+    stop: Mutex<Option<oneshot::Sender<Duration>>>,
     ended: Arc<Ended>,
 }
 
 #[derive(Debug, Default)]
 struct Ended {
-    ended: Mutex<bool>,
+    /// Once it has: why the last push did not arrive, if it did not.
+    ended: Mutex<Option<Result<(), String>>>,
     changed: Condvar,
 }
 
 /// Says that the thread ended, also when it panicked.
-struct SayEnded(Arc<Ended>);
+struct SayEnded {
+    ended: Arc<Ended>,
+    flushed: Result<(), String>,
+}
 
 impl Drop for SayEnded {
     fn drop(&mut self) {
-        *self.0.ended.lock() = true;
-        self.0.changed.notify_all();
+        *self.ended.ended.lock() = Some(std::mem::replace(&mut self.flushed, Ok(())));
+        self.ended.changed.notify_all();
     }
 }
 
 impl AgentThread {
     /// Starts the thread and waits until the listener has its address or was refused it, at most [`LISTEN_WAIT`].
-    pub(crate) fn start(core: Arc<Core>, listen: Option<Listen>, bound: BoundAddress) -> Result<Self, Error> {
+    pub(crate) fn start(
+        core: Arc<Core>,
+        endpoint: (Option<Listen>, BoundAddress),
+        push: Option<Push>,
+    ) -> Result<Self, Error> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(CALLBACK_THREADS_MAX)
@@ -54,13 +66,12 @@ impl AgentThread {
         let (stop, stopped) = oneshot::channel();
         let (ready, readiness) = mpsc::sync_channel(1);
         let ended = Arc::new(Ended::default());
-        let say_ended = SayEnded(Arc::clone(&ended));
+        let say_ended = SayEnded { ended: Arc::clone(&ended), flushed: Ok(()) };
         let run = move || {
-            let _say_ended = say_ended;
+            let mut say_ended = say_ended; // whole, so that it is dropped when this ends
             #[cfg(feature = "jemalloc")]
             crate::heap::exclude_this_thread();
-            let endpoint = (listen, bound);
-            runtime.block_on(work(core, endpoint, ready, stopped));
+            say_ended.flushed = runtime.block_on(work(core, endpoint, (ready, stopped), push));
             runtime.shutdown_background();
         };
         std::thread::Builder::new().name("heartline-agent".to_owned()).spawn(run).map_err(Error::Thread)?;
@@ -74,27 +85,31 @@ impl AgentThread {
         &self.runtime
     }
 
-    /// Asks the thread to end; it does so soon.
-    pub(crate) fn stop(&self) {
+    /// Asks the thread to end; it does so soon, after a last push that may take `budget`.
+    pub(crate) fn stop(&self, budget: Duration) {
         if let Some(stop) = self.stop.lock().take() {
-            let _ = stop.send(()); // a thread that ended already needs no telling
+            let _ = stop.send(budget); // a thread that ended already needs no telling
         }
     }
 
     /// Waits until the thread has ended.
     pub(crate) fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let mut ended = self.ended.ended.lock();
-        self.ended.changed.wait_while_for(&mut ended, |ended| !*ended, timeout);
-        if *ended { Ok(()) } else { Err(Error::Shutdown(timeout)) }
+        self.ended.changed.wait_while_for(&mut ended, |ended| ended.is_none(), timeout);
+        match &*ended {
+            Some(Ok(())) => Ok(()),
+            Some(Err(why)) => Err(Error::Flush(why.clone())),
+            None => Err(Error::Shutdown(timeout)),
+        }
     }
 }
 
 async fn work(
     core: Arc<Core>,
     (listen, bound): (Option<Listen>, BoundAddress),
-    ready: mpsc::SyncSender<()>,
-    mut stopped: oneshot::Receiver<()>,
-) {
+    (ready, mut stopped): (mpsc::SyncSender<()>, oneshot::Receiver<Duration>),
+    push: Option<Push>,
+) -> Result<(), String> {
     let pool = Handle::current();
     core.collect(None, Tick::now());
     let endpoint = listen.map(|address| Endpoint::bind(core.endpoint(address), bound));
@@ -106,6 +121,8 @@ async fn work(
         // it ends with the runtime
         tokio::spawn(endpoint.serve(Arc::clone(&core) as Arc<dyn Source>));
     }
+    let (stop_pushing, told) = oneshot::channel();
+    let pushing = push.map(|push| tokio::spawn(push(told)));
     let mut rounds = interval(COLLECT_INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let every = core.config.summary_interval;
@@ -123,7 +140,15 @@ async fn work(
                     core.log_summary(now).await;
                 }
             }
-            _ = &mut stopped => return,
+            budget = &mut stopped => {
+                let Some(pushing) = pushing else { return Ok(()) };
+                let budget = budget.unwrap_or_default();
+                core.collect(None, Tick::now());
+                let _ = stop_pushing.send(budget); // an exporter that ended is told nothing
+                let flushed = tokio::time::timeout(budget, pushing).await;
+                let late = || Err(format!("the exporter did not end within {budget:?}"));
+                return flushed.map_or_else(|_| late(), |ended| ended.unwrap_or_else(|died| Err(died.to_string())));
+            }
         }
     }
 }

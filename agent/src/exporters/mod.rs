@@ -1,8 +1,10 @@
-//! From a snapshot to the bytes other tools read, one format a file; nothing here collects or sends.
+//! From a snapshot to the bytes other tools read, one format a file. Nothing here collects, and only `otlp` sends.
 
 mod format;
 mod message;
 mod naming;
+#[cfg(feature = "otlp")]
+pub(crate) mod otlp;
 #[cfg(feature = "jemalloc")]
 pub(crate) mod pprof;
 pub(crate) mod prometheus;

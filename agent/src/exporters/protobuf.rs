@@ -9,7 +9,7 @@
 use heartline_shared::catalog::Kind;
 use heartline_shared::exponential::finest_scale;
 use heartline_shared::snapshot::HistogramSeries;
-use heartline_shared::{Exponential, Grid, Labels, Native, Snapshot};
+use heartline_shared::{Exponential, Grid, Histogram, Labels, Native, Snapshot};
 
 use super::message::Message;
 use super::naming::Naming;
@@ -161,19 +161,23 @@ impl Message<'_> {
     }
 }
 
-/// As fine as its buckets with values fit.
 fn native(series: &HistogramSeries, grid: &Grid) -> Native {
-    let mut exponential = Exponential::of(&series.histogram, grid, finest_scale(grid.kind()));
+    exponential(&series.histogram, grid).native()
+}
+
+/// As fine as its buckets with values fit: what is scraped and what is pushed.
+pub(super) fn exponential(histogram: &Histogram, grid: &Grid) -> Exponential {
+    let mut exponential = Exponential::of(histogram, grid, finest_scale(grid.kind()));
     while exponential.counts.iter().filter(|count| **count > 0).count() > BUCKETS_MAX {
         exponential = exponential.downscaled();
     }
-    exponential.native()
+    exponential
 }
 
 #[cfg(test)]
 mod tests {
+    use heartline_shared::GridKind;
     use heartline_shared::snapshot::{Family, NumberSeries};
-    use heartline_shared::{GridKind, Histogram};
 
     use super::*;
 

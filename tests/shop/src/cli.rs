@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 
 use crate::api::RateLimit;
@@ -41,8 +41,9 @@ struct Arguments {
     /// cache-fill, payment-outage.
     #[arg(long = "fault", value_name = "NAME[=VALUE]")]
     faults: Vec<FaultSetting>,
-    /// Export to an OpenTelemetry collector; not available in this build.
-    #[arg(long, value_name = "URL")]
+    /// Push metrics to the OpenTelemetry collector at this URL; without one, as the `OTEL_*` variables
+    /// say.
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
     otlp: Option<String>,
     /// File with the token that reading the agent takes.
     #[arg(long, value_name = "F")]
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) load: Profile,
     pub(crate) seconds: Option<u64>,
     pub(crate) faults: Vec<FaultSetting>,
+    /// Where metrics are pushed; empty, as the environment says.
+    pub(crate) otlp: Option<String>,
     pub(crate) read_token: Option<String>,
     pub(crate) admin_token: Option<String>,
     pub(crate) database_url: Option<String>,
@@ -79,9 +82,6 @@ impl Settings {
     /// the command line asks for it or cannot be understood.
     pub(crate) fn read(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::Result<Self> {
         let arguments = Arguments::try_parse_from(arguments).unwrap_or_else(|error| error.exit());
-        if let Some(url) = &arguments.otlp {
-            bail!("--otlp {url}: exporting over OTLP is not available in this build; leave the option out");
-        }
         Ok(Self {
             read_token: arguments.read_token_file.as_deref().map(read_token).transpose()?,
             admin_token: arguments.admin_token_file.as_deref().map(read_token).transpose()?,
@@ -92,6 +92,7 @@ impl Settings {
             load: arguments.load,
             seconds: arguments.seconds,
             faults: arguments.faults,
+            otlp: arguments.otlp,
             database_url: variable("DATABASE_URL")?,
             redis_url: variable("REDIS_URL")?,
             rate_limit: rate_limit()?,

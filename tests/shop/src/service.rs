@@ -180,7 +180,12 @@ impl Running {
         self.provider.stop();
         self.shop.jobs.close().await;
         self.shop.database.close().await;
-        self.agent.shutdown(AGENT_TIMEOUT).context("ending the agent")
+        match self.agent.shutdown(AGENT_TIMEOUT) {
+            // a collector that is away is no failure of the shop
+            Err(error @ heartline::Error::Flush(_)) => tracing::warn!(%error, "the agent ended"),
+            ended => ended.context("ending the agent")?,
+        }
+        Ok(())
     }
 }
 
@@ -190,6 +195,11 @@ fn start_agent(settings: &Settings) -> anyhow::Result<Agent> {
         .instance_id("shop-1")
         .version(env!("CARGO_PKG_VERSION"))
         .leak_patience(LEAK_PATIENCE);
+    builder = match settings.otlp.as_deref() {
+        Some("") => builder.otlp_from_env(),
+        Some(url) => builder.otlp(url),
+        None => builder,
+    };
     if let Some(token) = &settings.read_token {
         builder = builder.read_token(token);
     }

@@ -13,7 +13,7 @@ fn what_cannot_be_understood_is_refused_with_a_usable_message() {
         (&["--fault", "slow-querry"][..], "slow-query"),
         (&["--fault", "heap-leak=lots"], "bytes per second"),
         (&["--load", "extreme"], "endurance"),
-        (&["--otlp", "http://127.0.0.1:4318"], "not available in this build"),
+        (&["--otlp", "127.0.0.1:4318"], "write a URL, such as http://127.0.0.1:4318"),
         (&["--admin-token-file", "/does/not/exist"], "/does/not/exist"),
     ] {
         let output = shop(arguments);

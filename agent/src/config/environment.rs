@@ -1,0 +1,279 @@
+//! The `OTEL_*` variables that an exporter of metrics honours; each value that cannot work is refused by name. How a
+//! variable is read is passed in.
+//!
+//! [General](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/) and
+//! [of the exporter](https://opentelemetry.io/docs/specs/otel/protocol/exporter/).
+
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+
+use super::Config;
+use super::otlp::{Otlp, OtlpHistograms, Protocol};
+use crate::error::Error;
+
+/// Variables that are not honoured, each with what to do instead: to ignore one would be to send in the clear, or elsewhere.
+const NOT_HONOURED: [(&str, &str); 6] = [
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "the authorities of the system are trusted; add yours to them"),
+    ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "the authorities of the system are trusted; add yours to them"),
+    ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "client certificates are not sent; use a header or a local collector"),
+    ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", "client certificates are not sent; use a header or a local collector"),
+    ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "client certificates are not sent; use a header or a local collector"),
+    (
+        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+        "client certificates are not sent; use a header or a local collector",
+    ),
+];
+
+/// The variables; one that is empty is not set.
+pub(super) struct Environment<'a>(pub(super) &'a dyn Fn(&str) -> Option<String>);
+
+impl Environment<'_> {
+    fn read(&self, name: &str) -> Option<String> {
+        (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// That of metrics, else that of all signals, with its name.
+    fn either(&self, names: [&'static str; 2]) -> Option<(&'static str, String)> {
+        names.into_iter().find_map(|name| Some((name, self.read(name)?)))
+    }
+
+    /// What the variables say over what was said in code.
+    ///
+    /// # Errors
+    /// Which variable cannot work, why, and what would.
+    pub(super) fn apply(&self, config: &mut Config) -> Result<(), Error> {
+        if self.flag("OTEL_SDK_DISABLED")?.unwrap_or(false) {
+            config.otlp = None;
+            return Ok(());
+        }
+        match self.read("OTEL_METRICS_EXPORTER").as_deref() {
+            Some("none") => {
+                config.otlp = None;
+                return Ok(());
+            }
+            None | Some("otlp") => {}
+            Some(other) => {
+                return refuse("OTEL_METRICS_EXPORTER", other, "otlp or none; /metrics is there in any case");
+            }
+        }
+        for (name, instead) in NOT_HONOURED {
+            if let Some(value) = self.read(name) {
+                return refuse(name, &value, instead);
+            }
+        }
+        let mut otlp = config.otlp.take().unwrap_or_default();
+        otlp = self.protocol(self.endpoint(otlp)?)?;
+        otlp = self.encoding(otlp)?;
+        otlp = self.times(otlp)?;
+        config.otlp = Some(self.resource(otlp, config)?);
+        Ok(())
+    }
+
+    fn endpoint(&self, mut otlp: Otlp) -> Result<Otlp, Error> {
+        let names = ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+        if let Some((name, value)) = self.either(names) {
+            otlp = otlp.located(name, value, name == names[0]);
+        }
+        let insecure = self.flag("OTEL_EXPORTER_OTLP_METRICS_INSECURE")?;
+        let insecure = insecure.or(self.flag("OTEL_EXPORTER_OTLP_INSECURE")?);
+        Ok(insecure.map_or(otlp.clone(), |insecure| otlp.insecure(insecure)))
+    }
+
+    fn protocol(&self, otlp: Otlp) -> Result<Otlp, Error> {
+        let found = self.either(["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"]);
+        let Some((name, value)) = found else { return Ok(otlp) };
+        match value.as_str() {
+            "grpc" => Ok(otlp.protocol(Protocol::Grpc)),
+            "http/protobuf" => Ok(otlp.protocol(Protocol::Http)),
+            _ => refuse(name, &value, "grpc or http/protobuf"),
+        }
+    }
+
+    fn encoding(&self, mut otlp: Otlp) -> Result<Otlp, Error> {
+        let found = self.either(["OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"]);
+        if let Some((name, value)) = found {
+            for (header, value) in pairs(&value).ok_or_else(|| error(name, "…", "name=value,name=value"))? {
+                otlp = otlp.header(header, value);
+            }
+        }
+        let found = self.either(["OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"]);
+        if let Some((name, value)) = found {
+            otlp = match value.as_str() {
+                "gzip" => otlp.gzip(true),
+                "none" => otlp.gzip(false),
+                _ => return refuse(name, &value, "gzip or none"),
+            };
+        }
+        let name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+        if let Some(value) = self.read(name).filter(|value| !value.eq_ignore_ascii_case("cumulative")) {
+            return refuse(name, &value, "only cumulative is sent, so that nothing is lost while a collector is down");
+        }
+        let name = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+        if let Some(value) = self.read(name) {
+            otlp = match value.to_ascii_lowercase().as_str() {
+                "base2_exponential_bucket_histogram" => otlp.histograms(OtlpHistograms::Exponential),
+                "explicit_bucket_histogram" => otlp.histograms(OtlpHistograms::Explicit),
+                _ => return refuse(name, &value, "base2_exponential_bucket_histogram or explicit_bucket_histogram"),
+            };
+        }
+        Ok(otlp)
+    }
+
+    fn times(&self, mut otlp: Otlp) -> Result<Otlp, Error> {
+        let found = self.either(["OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]);
+        if let Some((name, value)) = found {
+            otlp = otlp.timeout(millis(name, &value, 1)?);
+        }
+        let name = "OTEL_METRIC_EXPORT_INTERVAL";
+        match self.read(name) {
+            Some(value) => Ok(otlp.interval(millis(name, &value, 100)?)),
+            None => Ok(otlp),
+        }
+    }
+
+    /// The resource; what names the service is known to the dashboard too.
+    fn resource(&self, mut otlp: Otlp, config: &mut Config) -> Result<Otlp, Error> {
+        let name = "OTEL_RESOURCE_ATTRIBUTES";
+        if let Some(value) = self.read(name) {
+            let advice = "name=value,name=value, with commas and equals signs in values percent-encoded";
+            for (attribute, value) in pairs(&value).ok_or_else(|| error(name, &value, advice))? {
+                match attribute.as_str() {
+                    "service.name" => config.service = value,
+                    "service.instance.id" => config.instance_id = value,
+                    "service.version" => config.version = Some(value),
+                    _ => otlp = otlp.attribute(attribute, value),
+                }
+            }
+        }
+        if let Some(service) = self.read("OTEL_SERVICE_NAME") {
+            config.service = service;
+        }
+        Ok(otlp)
+    }
+
+    fn flag(&self, name: &'static str) -> Result<Option<bool>, Error> {
+        match self.read(name) {
+            None => Ok(None),
+            Some(value) if value.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Some(value) if value.eq_ignore_ascii_case("false") => Ok(Some(false)),
+            Some(value) => refuse(name, &value, "true or false"),
+        }
+    }
+}
+
+fn error(setting: &'static str, value: &str, reason: &str) -> Error {
+    Error::Setting { setting, value: value.to_owned(), reason: reason.to_owned() }
+}
+
+fn refuse<T>(setting: &'static str, value: &str, reason: &str) -> Result<T, Error> {
+    Err(error(setting, value, reason))
+}
+
+fn millis(name: &'static str, value: &str, least: u64) -> Result<Duration, Error> {
+    let number = value.parse().ok().filter(|&millis| millis >= least);
+    let reason = format!("milliseconds as a whole number, at least {least}");
+    number.map(Duration::from_millis).ok_or_else(|| error(name, value, &reason))
+}
+
+/// `name=value,name=value` with values percent-encoded, as baggage has it; `None` when it is something else.
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let pair = |entry: &str| {
+        let (name, value) = entry.split_once('=')?;
+        let decode = |text: &str| Some(percent_decode_str(text.trim()).decode_utf8().ok()?.into_owned());
+        Some((decode(name).filter(|name| !name.is_empty())?, decode(value)?))
+    };
+    entries.map(pair).collect()
+}
+
+/// Reads a variable of this process.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configured(variables: &[(&str, &str)]) -> Result<Config, Error> {
+        let read = |name: &str| variables.iter().find(|(have, _)| *have == name).map(|(_, value)| (*value).to_owned());
+        let mut config = Config::new("shop".to_owned());
+        Environment(&read).apply(&mut config)?;
+        if let Some(otlp) = &config.otlp {
+            otlp.settle()?;
+        }
+        Ok(config)
+    }
+
+    #[test]
+    fn without_variables_the_defaults_of_the_specification_hold() {
+        let export = configured(&[]).unwrap().otlp.unwrap().settle().unwrap();
+        assert_eq!(export.uri, "http://localhost:4318/v1/metrics");
+        assert_eq!((export.interval, export.timeout), (Duration::from_mins(1), Duration::from_secs(10)));
+        assert!(!export.gzip && export.headers.is_empty() && export.protocol == Protocol::Http);
+    }
+
+    #[test]
+    fn every_variable_is_honoured_and_that_of_metrics_wins() {
+        let config = configured(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://metrics:4317"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b%2Cc, x=y"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+            ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Cumulative"),
+            ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=ignored,service.instance.id=i-7,cloud.region=eu%2D1"),
+            ("OTEL_SERVICE_NAME", "checkout"),
+        ])
+        .unwrap();
+        assert_eq!((config.service.as_str(), config.instance_id.as_str()), ("checkout", "i-7"));
+        let export = config.otlp.unwrap().settle().unwrap();
+        assert_eq!((export.uri.to_string(), export.protocol), ("http://metrics:4317/".to_owned(), Protocol::Grpc));
+        assert_eq!((export.timeout, export.interval), (Duration::from_millis(1_500), Duration::from_secs(5)));
+        assert_eq!((export.headers["api-key"].as_bytes(), export.headers.len()), (b"a b,c".as_slice(), 2));
+        assert!(export.gzip && export.histograms == OtlpHistograms::Explicit);
+        assert_eq!(export.attributes, [("cloud.region".to_owned(), "eu-1".to_owned())]);
+    }
+
+    #[test]
+    fn exporting_can_be_switched_off() {
+        for (name, value) in [("OTEL_SDK_DISABLED", "TRUE"), ("OTEL_METRICS_EXPORTER", "none")] {
+            assert!(configured(&[(name, value)]).unwrap().otlp.is_none(), "{name}");
+        }
+        assert!(configured(&[("OTEL_SDK_DISABLED", "false")]).unwrap().otlp.is_some());
+    }
+
+    #[test]
+    fn a_value_that_cannot_work_is_refused_by_the_name_of_its_variable() {
+        for (name, value, said) in [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "grpc or http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "http://127.0.0.1:4318"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip", "gzip or none"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "milliseconds"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "0", "at least 100"),
+            ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", "only cumulative"),
+            ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "summary", "explicit_bucket_histogram"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "region", "name=value"),
+            ("OTEL_SDK_DISABLED", "yes", "true or false"),
+            ("OTEL_METRICS_EXPORTER", "prometheus", "otlp or none"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem", "add yours"),
+        ] {
+            let error = configured(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(said), "{error}");
+        }
+        let error = configured(&[("OTEL_EXPORTER_OTLP_HEADERS", "hunter2")]).unwrap_err().to_string();
+        assert!(error.contains("OTEL_EXPORTER_OTLP_HEADERS") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn secrets_of_headers_are_not_shown() {
+        let config = configured(&[("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hunter2")]).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(!format!("{:?}", config.otlp.unwrap().settle().unwrap()).contains("hunter2"));
+    }
+}
