@@ -71,7 +71,10 @@ impl Standing {
     pub(super) fn follow(&mut self, view: &View, leakish: bool) {
         let Some(ours) = &self.view else { return };
         let resident = |view: &View| view.signal == Signal::ResidentOnly;
-        if view.level != ours.level || resident(view) != resident(ours) || view.signal == Signal::Mean && !leakish {
+        // a fine window may be judged no more once the process is older; then a coarser one tells how it goes on
+        let takes_over = self.leak == Leak::Watching && view.level > ours.level && view.age > ours.age + ours.window();
+        let same_window = view.level == ours.level || takes_over;
+        if !same_window || resident(view) != resident(ours) || view.signal == Signal::Mean && !leakish {
             return;
         }
         if leakish {

@@ -135,6 +135,15 @@ fn a_suspicion_is_withdrawn_at_once_when_memory_comes_back() {
 }
 
 #[test]
+fn what_was_watched_is_watched_no_more_long_after_it_ended() {
+    let filled = |hour: f64| used(512.0 + 5.0 * noise(4, hour) + 10.0 * hour.min(6.0));
+    let verdicts = run(40.0, filled);
+    assert!(first(&verdicts, Leak::Watching).is_some(), "{:?}", last(&verdicts));
+    assert_eq!(first(&verdicts, Leak::Suspected), None);
+    assert_eq!((last(&verdicts).leak, last(&verdicts).trend), (Leak::None, Trend::Stable), "{:?}", last(&verdicts));
+}
+
+#[test]
 fn growth_of_a_megabyte_is_not_worth_a_word() {
     let verdicts = run(60.0, |hour| used(20.0 + 0.12 * hour));
     assert_eq!(first(&verdicts, Leak::Watching), None, "{:?}", last(&verdicts));
