@@ -15,7 +15,7 @@ pub fn instructions(worker: &[&str], rounds: u64) -> io::Result<u64> {
     Ok(collected(many)?.saturating_sub(collected(few)?) / rounds)
 }
 
-/// Instructions of what `worker` does within [`measured`], on the thread that calls it.
+/// Instructions of what `worker` does within [`measured()`], on the thread that calls it.
 ///
 /// # Errors
 /// As [`instructions`].
