@@ -7,6 +7,7 @@ mod boards;
 mod databases;
 mod demo;
 mod faults;
+mod pushing;
 mod restarts;
 mod scraping;
 mod truth;

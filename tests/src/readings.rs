@@ -27,6 +27,38 @@ pub fn total(snapshot: &Snapshot, metric: &str) -> u64 {
     totals(snapshot, metric, &[]).into_values().sum()
 }
 
+/// A series as a metrics page writes it, its labels sorted and `le` as a number.
+pub fn sample_name<'a>(name: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut labels: Vec<String> = labels.into_iter().map(|(label, value)| written(label, value)).collect();
+    labels.sort();
+    format!("{name}{{{}}}", labels.join(","))
+}
+
+fn written(label: &str, value: &str) -> String {
+    match value.parse::<f64>() {
+        Ok(bound) if label == "le" => format!("le=\"{bound}\""),
+        _ => format!("{label}={value:?}"),
+    }
+}
+
+/// The samples of a metrics page in the text format, by series as [`sample_name`] writes them; nothing that is not one.
+pub fn page_samples(page: &str) -> BTreeMap<String, f64> {
+    let sample = |line: &str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        let mut pairs = Vec::new();
+        let mut rest = labels.strip_suffix('}')?;
+        while let Some((label, after)) = rest.split_once("=\"") {
+            let end = after.char_indices().find(|&(at, c)| c == '"' && !after[..at].ends_with('\\'))?.0;
+            pairs.push((label, after[..end].replace("\\\"", "\"").replace("\\\\", "\\")));
+            rest = after[end + 1..].trim_start_matches(',');
+        }
+        let pairs = pairs.iter().map(|(label, value)| (*label, value.as_str()));
+        Some((sample_name(name, pairs), value.parse().ok()?))
+    };
+    page.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect()
+}
+
 /// Counts are whole, and far below what a float holds exactly.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count on the wire")]
 fn whole(value: f64) -> u64 {

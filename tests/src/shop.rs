@@ -158,6 +158,11 @@ impl Shop {
         self.url.trim_start_matches("http://")
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.program.id()
+    }
+
     /// Its folder.
     pub fn data(&self) -> &Path {
         self.data.path()

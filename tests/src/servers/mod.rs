@@ -4,6 +4,7 @@
 mod postgres;
 mod prometheus;
 mod redis;
+mod rotel;
 
 use std::env;
 use std::net::TcpListener;
@@ -17,6 +18,7 @@ pub use prometheus::{
     Prometheus, Scraping, check_alertmanager_config, check_metrics, check_prometheus_config, promtool_version,
 };
 pub use redis::Redis;
+pub use rotel::{Point, Rotel};
 
 /// How long a server may take to start.
 const START_LIMIT: Duration = Duration::from_mins(1);

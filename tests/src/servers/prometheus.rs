@@ -121,6 +121,22 @@ impl Prometheus {
         self.series(query)?.iter().map(|series| Ok((key(series), text(series)?.parse()?))).collect()
     }
 
+    /// Every series of an instant query with all its labels, as `/metrics` writes them, `job` and `instance` left out.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn samples(&self, query: &str) -> Result<std::collections::BTreeMap<String, f64>> {
+        let sample = |series: &Value| {
+            let labels = series["metric"].as_object().context("a series has labels")?;
+            let name = series["metric"]["__name__"].as_str().unwrap_or_default();
+            let own = labels.iter().filter(|(label, _)| !["__name__", "job", "instance"].contains(&label.as_str()));
+            let labels: std::collections::BTreeMap<&str, &str> =
+                own.map(|(label, value)| (label.as_str(), value.as_str().unwrap_or_default())).collect();
+            Ok((crate::readings::sample_name(name, labels), number(series)?))
+        };
+        self.series(query)?.iter().map(sample).collect()
+    }
+
     fn series(&self, query: &str) -> Result<Vec<Value>> {
         let url = format!("{}/api/v1/query", self.url);
         // as Grafana asks: long queries do not fit into an address
