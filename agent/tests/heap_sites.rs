@@ -43,7 +43,7 @@ impl Service {
 /// thread of the agent's, and the next round shows them.
 #[expect(clippy::disallowed_methods, reason = "a test's own deadline")]
 fn report_after(agent: &Agent, second: u64, sampled: f64) -> HeapReport {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         agent.collect_at(Duration::from_secs(second));
         let heap = agent.heap();
