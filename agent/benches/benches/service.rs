@@ -7,9 +7,9 @@ use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
-use heartline_bench::callgrind::{instructions_measured, measured};
-use heartline_bench::service::{ALL, ANSWER, PATH, observed};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use heartline_bench::asking::ask_in_memory;
+use heartline_bench::callgrind::instructions_measured;
+use heartline_bench::service::{ALL, PATH, observed};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -19,47 +19,6 @@ const SECONDS: &str = "3s";
 /// Requests that callgrind counts, and those before them, after which everything is there that a request needs.
 const REQUESTS: usize = 20_000;
 const BEFORE: usize = 1_000;
-
-/// Asks the service over a pipe in memory, on one thread with it; what it answered before is not measured.
-fn ask_in_memory(how: &str, before: usize, requests: usize) -> Outcome<u64> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (router, agent) = {
-        let _entered = runtime.enter();
-        observed(how)?
-    };
-    let (mut client, server) = tokio::io::duplex(8 << 10);
-    // routes are made once, as `axum::serve` does it, not for each request
-    let service = hyper_util::service::TowerToHyperService::new(router.with_state(()));
-    let connection = hyper::server::conn::http1::Builder::new();
-    let serving =
-        runtime.spawn(async move { connection.serve_connection(hyper_util::rt::TokioIo::new(server), service).await });
-    runtime.block_on(ask(&mut client, before))?;
-    measured(|| runtime.block_on(ask(&mut client, requests)))?;
-    drop(client);
-    runtime.block_on(serving)??;
-    let counted = agent.map(|agent| {
-        let snapshot = agent.snapshot();
-        let family = snapshot.metrics.iter().find(|family| family.name == "http.server.request.duration");
-        family.map_or(0, |family| family.histograms.iter().map(|series| series.histogram.count).sum())
-    });
-    Ok(counted.unwrap_or((before + requests) as u64))
-}
-
-async fn ask(client: &mut DuplexStream, requests: usize) -> Outcome<()> {
-    let request = format!("GET {PATH} HTTP/1.1\r\nhost: localhost:8080\r\nuser-agent: bench\r\naccept: */*\r\n\r\n");
-    let mut buffer = vec![0; 4 << 10];
-    for _ in 0..requests {
-        client.write_all(request.as_bytes()).await?;
-        let mut read = 0;
-        while !buffer[..read].ends_with(ANSWER.as_bytes()) {
-            read += client.read(&mut buffer[read..]).await?;
-        }
-        if !buffer.starts_with(b"HTTP/1.1 200") {
-            return Err(format!("answered {:?}", String::from_utf8_lossy(&buffer[..read])).into());
-        }
-    }
-    Ok(())
-}
 
 /// Serves on a port of its own, which it prints, until it is killed.
 fn serve(how: &str) -> Outcome<()> {
@@ -114,7 +73,7 @@ fn measure(rounds: usize) -> Outcome<()> {
     let throughput = throughput.map(median);
     let mut instructions_of = Vec::new();
     for how in ALL {
-        instructions_of.push(instructions_measured(&["--worker", how], REQUESTS as u64)? / REQUESTS as u64);
+        instructions_of.push(instructions_measured(&[], &["--worker", how], REQUESTS as u64)? / REQUESTS as u64);
     }
     println!(
         "{:<38}{:>12}{:>10}{:>14}{:>12}{:>16}",

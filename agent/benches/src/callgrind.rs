@@ -11,16 +11,16 @@ use std::process::Command;
 /// When valgrind cannot be run, or the worker fails; the message says what to install.
 pub fn instructions(worker: &[&str], rounds: u64) -> io::Result<u64> {
     let (few, many) = (1, 1 + rounds);
-    let collected = |rounds: u64| collected(&[], worker, rounds);
+    let collected = |rounds: u64| collected(&[], &[], worker, rounds);
     Ok(collected(many)?.saturating_sub(collected(few)?) / rounds)
 }
 
-/// Instructions of what `worker` does within [`measured()`], on the thread that calls it.
+/// Instructions of what `worker` does within [`measured()`], on the thread that calls it, with these variables set.
 ///
 /// # Errors
 /// As [`instructions`].
-pub fn instructions_measured(worker: &[&str], rounds: u64) -> io::Result<u64> {
-    collected(&["--collect-atstart=no", "--toggle-collect=*callgrind*measured*"], worker, rounds)
+pub fn instructions_measured(variables: &[(&str, &str)], worker: &[&str], rounds: u64) -> io::Result<u64> {
+    collected(variables, &["--collect-atstart=no", "--toggle-collect=*callgrind*measured*"], worker, rounds)
 }
 
 /// Marks the work that [`instructions_measured`] counts; what other threads do meanwhile is not counted.
@@ -29,8 +29,9 @@ pub fn measured<T>(work: impl FnOnce() -> T) -> T {
     std::hint::black_box(work())
 }
 
-fn collected(options: &[&str], worker: &[&str], rounds: u64) -> io::Result<u64> {
+fn collected(variables: &[(&str, &str)], options: &[&str], worker: &[&str], rounds: u64) -> io::Result<u64> {
     let output = Command::new("valgrind")
+        .envs(variables.iter().copied())
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .args(options)
         .arg(std::env::current_exe()?)

@@ -4,6 +4,7 @@
 //! three labels, thread-safe, so that it can be exported. Peers with explicit buckets all get the same 16 boundaries and
 //! floats that are converted already, which flatters them.
 
+pub mod asking;
 pub mod callgrind;
 pub mod fixture;
 pub mod growing;

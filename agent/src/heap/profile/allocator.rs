@@ -60,11 +60,12 @@ pub(crate) fn exclude_this_thread() {
     let _ = unsafe { raw::write(b"thread.prof.active\0", false) };
 }
 
-/// The bytes that all threads ever allocated; `None` when jemalloc does not say. Reads some 200 counters.
+/// The bytes that all threads ever asked for, also those that their caches gave; `None` when jemalloc does not say. Reads
+/// some 200 counters.
 pub(super) fn ever_allocated() -> Option<f64> {
     tikv_jemalloc_ctl::epoch::advance().ok()?;
-    let small = sum(b"arenas.nbins\0", b"stats.arenas.0.bins.0.nmalloc\0", b"arenas.bin.0.size\0")?;
-    let large = sum(b"arenas.nlextents\0", b"stats.arenas.0.lextents.0.nmalloc\0", b"arenas.lextent.0.size\0")?;
+    let small = sum(b"arenas.nbins\0", b"stats.arenas.0.bins.0.nrequests\0", b"arenas.bin.0.size\0")?;
+    let large = sum(b"arenas.nlextents\0", b"stats.arenas.0.lextents.0.nrequests\0", b"arenas.lextent.0.size\0")?;
     Some(small + large)
 }
 
