@@ -113,7 +113,7 @@ impl Loop {
     /// Allocations a processor second, over so long.
     fn pace(&self, span: Duration) -> Outcome<f64> {
         let (allocations, seconds) = self.so_far()?;
-        std::thread::sleep(span);
+        std::thread::park_timeout(span);
         let (then, later) = self.so_far()?;
         Ok((then - allocations) / (later - seconds))
     }
@@ -137,7 +137,7 @@ fn sampling(agent: &Agent, wanted: Sampling) -> Outcome<u64> {
         if Instant::now() > deadline {
             return Err(format!("sampling did not become {wanted:?}: {:?}", sites.notes).into());
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::park_timeout(Duration::from_millis(50));
     }
 }
 
