@@ -5,6 +5,7 @@
 //! histograms, `null` or absent for unknown and never 0 instead, unknown fields ignored, additions only within a
 //! [`SCHEMA_VERSION`].
 
+mod changes;
 mod sites;
 
 use std::borrow::Cow;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use heartline_shared::snapshot::{Family, HEAP_SITES_MAX, Snapshot};
 use heartline_shared::{Histogram, Labels, catalog};
+use serde::Deserialize;
 
 use crate::text::sanitise;
 
@@ -26,17 +27,48 @@ pub(super) struct Document {
     pub(super) series_left_out: u64,
 }
 
-/// Reads a snapshot. Series that would take more than `series_bytes_max` together are left out, those of the service's
-/// own metrics first.
+/// What an answer is.
+#[derive(Debug)]
+pub(super) enum Read {
+    Whole(Document),
+    /// The whole, made of what was known and what changed.
+    Changed(Document),
+    /// Changes of something else than what was known.
+    Unfit,
+}
+
+/// What tells changes from a whole document: the `seq` of the document that they are changes of.
+#[derive(Debug, Deserialize)]
+struct Extent {
+    #[serde(default)]
+    since: Option<u64>,
+}
+
+/// Reads a snapshot, or what changed since `base`. Series that would take more than `series_bytes_max` together are left
+/// out, those of the service's own metrics first.
 ///
 /// # Errors
 /// Says why the bytes are no snapshot, as the end of a sentence that began with what was asked.
-pub(super) fn read(bytes: &[u8], series_bytes_max: usize) -> Result<Document, String> {
-    let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|error| match bytes.trim_ascii_start() {
+pub(super) fn read(bytes: &[u8], series_bytes_max: usize, base: Option<&Snapshot>) -> Result<Read, String> {
+    let explain = |error: serde_json::Error| match bytes.trim_ascii_start() {
         [b'{', ..] => format!("the answer is not a snapshot this program understands ({error})"),
         _ => "the answer is not a snapshot; is this the address of a heartline agent?".to_owned(),
-    })?;
-    admit(snapshot, series_bytes_max)
+    };
+    let Extent { since } = serde_json::from_slice(bytes).map_err(explain)?;
+    if since.is_some() && since != base.map(|base| base.seq) {
+        return Ok(Read::Unfit);
+    }
+    let received: Snapshot = serde_json::from_slice(bytes).map_err(explain)?;
+    let received = admit(received, series_bytes_max)?;
+    let Some(base) = base.filter(|_| since.is_some()) else { return Ok(Read::Whole(received)) };
+    if received.series_left_out > 0 {
+        return Ok(Read::Unfit);
+    }
+    let Some(mut snapshot) = base.with_changes(received.snapshot) else { return Ok(Read::Unfit) };
+    // each was within its limits; together they may not be
+    let series_left_out = bound(&mut snapshot, series_bytes_max);
+    snapshot.validate().map_err(|error| error.to_string())?;
+    Ok(Read::Changed(Document { snapshot, series_left_out }))
 }
 
 /// A snapshot made safe: bounded, sanitised, validated.
@@ -155,6 +187,61 @@ mod tests {
         serde_json::to_vec(&fixture.snapshot()).unwrap()
     }
 
+    /// A whole document.
+    fn read(bytes: &[u8], series_bytes_max: usize) -> Result<Document, String> {
+        match super::read(bytes, series_bytes_max, None)? {
+            Read::Whole(document) => Ok(document),
+            other => panic!("not whole: {other:?}"),
+        }
+    }
+
+    /// Changes since the document of this number.
+    fn changes(since: u64, fixture: &Fixture) -> Vec<u8> {
+        let mut wire = serde_json::to_value(fixture.snapshot()).unwrap();
+        wire["since"] = since.into();
+        wire.to_string().into_bytes()
+    }
+
+    #[test]
+    fn changes_of_what_is_known_give_the_whole_and_others_do_not_fit() {
+        let known = Fixture::at(5).requests("/cart", "200", 3, 0.2).number("shop.orders", &[], 2.0).snapshot();
+        let newer = Fixture::at(6).number("shop.orders", &[], 3.0);
+        let since = |since, newer: &Fixture, base| super::read(&changes(since, newer), 1 << 20, base);
+        let whole = Fixture::at(6).requests("/cart", "200", 3, 0.2).number("shop.orders", &[], 3.0).snapshot();
+        match since(known.seq, &newer, Some(&known)).unwrap() {
+            Read::Changed(document) => assert_eq!(document.snapshot, whole),
+            other => panic!("{other:?}"),
+        }
+        let unfit = |read| matches!(read, Ok(Read::Unfit));
+        assert!(unfit(since(known.seq, &newer, None)), "nobody asked for changes");
+        assert!(unfit(since(known.seq + 1, &newer, Some(&known))), "of another document");
+        assert!(unfit(since(known.seq, &Fixture::at(4), Some(&known))), "older than what is known");
+        let restarted = Fixture::of_process(9, std::time::Duration::from_secs(6));
+        assert!(unfit(since(known.seq, &restarted, Some(&known))), "of another process");
+        // a document that is whole says nothing of `since`, whatever was asked for
+        assert!(matches!(super::read(&wire(&restarted), 1 << 20, Some(&known)), Ok(Read::Whole(_))));
+    }
+
+    #[test]
+    fn changes_are_bounded_cleaned_and_checked_as_a_whole_document_is() {
+        let known = Fixture::at(5).number("shop.orders", &[], 2.0).snapshot();
+        let evil = "a\u{1b}[2J";
+        let newer = Fixture::at(6).number(evil, &[(evil, evil)], 1.0);
+        let read = super::read(&changes(known.seq, &newer), 1 << 20, Some(&known)).unwrap();
+        assert!(matches!(&read, Read::Changed(_)) && !format!("{read:?}").contains("\\u{1b}"), "{read:?}");
+        let series = |from: usize| {
+            (from..from + 60).fold(Fixture::at(6), |all, at| all.number("a.own", &[("at", &format!("{at:04}"))], 1.0))
+        };
+        let known = Snapshot { seq: 5, ..series(0).snapshot() };
+        match super::read(&changes(5, &series(500)), 12_000, Some(&known)).unwrap() {
+            Read::Changed(document) => assert!(document.series_left_out > 0, "together they are too many"),
+            other => panic!("{other:?}"),
+        }
+        let mut lying = serde_json::to_value(Fixture::at(6).requests("/", "200", 1, 0.1).snapshot()).unwrap();
+        (lying["metrics"][0]["histograms"][0]["count"], lying["since"]) = (9.into(), 5.into());
+        assert!(super::read(lying.to_string().as_bytes(), 1 << 20, Some(&known)).is_err());
+    }
+
     #[test]
     fn what_an_agent_sends_arrives_unchanged() {
         let sent = Fixture::at(5).requests("/cart", "200", 3, 0.2).number("shop.orders", &[("vendor", "é")], 2.0);
@@ -224,7 +311,8 @@ mod tests {
             let length = bytes.len();
             bytes[position % length] = byte;
             bytes.truncate(length - cut % 50);
-            if let Ok(document) = read(&bytes, 1 << 20) {
+            let known = Fixture::at(5).requests("/cart", "500", 2, 0.2).snapshot();
+            if let Ok(Read::Whole(document) | Read::Changed(document)) = super::read(&bytes, 1 << 20, Some(&known)) {
                 prop_assert_eq!(document.snapshot.validate(), Ok(()));
             }
         }

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 use super::http::{self, Link, Room};
+use super::known::Known;
 use super::{Outcome, Past, Target, Tokens};
 use crate::clock::Clock;
 
@@ -150,10 +151,11 @@ impl Schedule {
 }
 
 async fn poll_for_ever(link: Link, mut schedule: Schedule, mailbox: Arc<Mailbox>, clock: Clock) {
+    let mut known = Known::default();
     loop {
         let started = clock.now();
         let proven = schedule.failures == 0 && schedule.generation > 0;
-        let answer = link.poll(proven).await;
+        let answer = link.poll(proven, &mut known).await;
         let at = clock.now();
         let took = at.since(started);
         schedule.generation += 1;

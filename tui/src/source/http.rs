@@ -8,12 +8,14 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heartline_shared::Snapshot;
 use heartline_shared::frame::MEDIA_TYPE;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::document::{self, Document};
+use super::document::{self, Read};
+use super::known::Known;
 use super::past::{self, Past};
 use super::{Answer, Failure, Outcome};
 
@@ -72,10 +74,25 @@ pub(super) struct Link {
     pub(super) series_bytes_max: usize,
 }
 
+/// What came of one request.
+#[derive(Debug)]
+enum Asked {
+    Answer {
+        answer: Answer,
+        /// It came as changes.
+        changed: bool,
+    },
+    /// Changes that do not fit what is known: of another process, or of another document.
+    Unfit { bytes: u64 },
+    /// The agent does not know how to send changes.
+    Refused,
+}
+
 impl Link {
-    /// Asks for a snapshot. `proven` tells whether the target's newest answer was good.
-    pub(super) async fn poll(&self, proven: bool) -> Result<Answer, Failure> {
-        let exchange = tokio::time::timeout(POLL_MAX, self.exchange(proven)).await;
+    /// Asks for a snapshot, or what changed since the one that is known. `proven` tells whether the target's newest answer was
+    /// good.
+    pub(super) async fn poll(&self, proven: bool, known: &mut Known) -> Result<Answer, Failure> {
+        let exchange = tokio::time::timeout(POLL_MAX, self.exchange(proven, known)).await;
         let late = || format!("no complete answer from {} within {} s", self.place(), POLL_MAX.as_secs());
         exchange.unwrap_or_else(|_| Err(late())).map_err(|explanation| Failure::new(&explanation))
     }
@@ -115,19 +132,59 @@ impl Link {
         self.url.origin().ascii_serialization()
     }
 
-    async fn exchange(&self, proven: bool) -> Result<Answer, String> {
-        let mut request = self.client.get(self.url.clone()).header(ACCEPT, "application/json");
+    async fn exchange(&self, proven: bool, known: &mut Known) -> Result<Answer, String> {
+        let mut in_vain = 0;
+        if let Some(base) = known.base() {
+            match self.ask(proven, Some(base)).await? {
+                Asked::Answer { answer, changed } => {
+                    known.keep(&answer, changed);
+                    return Ok(answer);
+                }
+                Asked::Unfit { bytes } => {
+                    known.forget();
+                    in_vain = bytes;
+                }
+                Asked::Refused => known.give_up(),
+            }
+        }
+        match self.ask(proven, None).await? {
+            Asked::Answer { mut answer, changed } => {
+                answer.bytes += in_vain;
+                known.keep(&answer, changed);
+                Ok(answer)
+            }
+            Asked::Unfit { .. } | Asked::Refused => {
+                Err(format!("{} sends changes where the whole snapshot was asked for", self.place()))
+            }
+        }
+    }
+
+    /// One request: for what changed since `base`, or for the whole.
+    async fn ask(&self, proven: bool, base: Option<Arc<Snapshot>>) -> Result<Asked, String> {
+        let mut url = self.url.clone();
+        if let Some(base) = &base {
+            url.query_pairs_mut().append_pair("since", &base.seq.to_string());
+        }
+        let mut request = self.client.get(url).header(ACCEPT, "application/json");
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token.clone());
         }
         let response = request.send().await.map_err(|error| self.explain(&error))?;
+        if base.is_some() && response.status() == StatusCode::BAD_REQUEST {
+            return Ok(Asked::Refused);
+        }
         self.refuse_status(&response)?;
         let (body, permit) = self.read_body(response, proven).await?;
         let bytes = body.len() as u64;
-        let document = self.parse(body).await?;
+        let read = self.parse(body, base).await?;
         drop(permit);
-        let snapshot = Arc::new(document.snapshot);
-        Ok(Answer { snapshot, bytes, series_left_out: document.series_left_out })
+        let (document, changed) = match read {
+            Read::Whole(document) => (document, false),
+            Read::Changed(document) => (document, true),
+            Read::Unfit => return Ok(Asked::Unfit { bytes }),
+        };
+        let answer = Answer { snapshot: Arc::new(document.snapshot), bytes, series_left_out: document.series_left_out };
+        Ok(Asked::Answer { answer, changed })
     }
 
     fn refuse_status(&self, response: &Response) -> Result<(), String> {
@@ -171,15 +228,15 @@ impl Link {
         Ok((body, permit))
     }
 
-    async fn parse(&self, body: Vec<u8>) -> Result<Document, String> {
+    async fn parse(&self, body: Vec<u8>, base: Option<Arc<Snapshot>>) -> Result<Read, String> {
         let series_bytes_max = self.series_bytes_max;
         let parsed = if body.len() <= PARSE_INLINE_BYTES {
-            document::read(&body, series_bytes_max)
+            document::read(&body, series_bytes_max, base.as_deref())
         } else {
             let large = body.len() > LARGE_BYTES;
             let turn = if large { Arc::clone(&self.room.parsing).acquire_owned().await.ok() } else { None };
             let parse = tokio::task::spawn_blocking(move || {
-                let document = document::read(&body, series_bytes_max);
+                let document = document::read(&body, series_bytes_max, base.as_deref());
                 drop((body, turn));
                 document
             });

@@ -1,11 +1,12 @@
 //! Where snapshots come from: agents over HTTP. What they mean is not known here.
 //!
-//! `target` is what the user names, `token` what opens it, `http` one poll, `document` its answer made safe, `past` what it remembers, `feed` all
+//! `target` is what the user names, `token` what opens it, `http` one poll, `known` what need not be sent again, `document` its answer made safe, `past` what it remembers, `feed` all
 //! polls of all targets.
 
 mod document;
 mod feed;
 mod http;
+mod known;
 pub mod outcome;
 mod past;
 mod target;

@@ -30,6 +30,8 @@ enum Manner {
     Good,
     /// The same, and these bytes for a request for the history.
     Remembering(Vec<u8>),
+    /// What this makes of the `since` that was asked for, if any, and of how many requests there were.
+    Changing(fn(Option<u64>, u64) -> Vec<u8>),
 }
 
 /// A server on a port of its own; it ends with the runtime of its test.
@@ -92,6 +94,11 @@ async fn serve(mut stream: TcpStream, manner: Manner, heads: Arc<Mutex<Vec<Strin
             let kind = format!("content-type: {MEDIA_TYPE}\r\n");
             stream.write_all(&answer("200 OK", &kind, &past)).await?;
         }
+        Manner::Changing(make) => {
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let since = head.split_once("?since=").map(|(_, rest)| rest.split(' ').next().unwrap().parse().unwrap());
+            stream.write_all(&make(since, nth)).await?;
+        }
         Manner::Good | Manner::Remembering(_) => stream.write_all(&answer("200 OK", "", &document(nth))).await?,
     }
     stream.shutdown().await
@@ -104,6 +111,37 @@ fn document(second: u64) -> Vec<u8> {
 fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
+}
+
+/// A document, or with `since` one of changes.
+fn sent(document: Document, since: Option<u64>) -> Vec<u8> {
+    let mut wire = serde_json::to_value(document.snapshot()).unwrap();
+    if let Some(since) = since {
+        wire["since"] = since.into();
+    }
+    answer("200 OK", "", wire.to_string().as_bytes())
+}
+
+/// A request is always there, and orders change.
+fn whole(second: u64) -> Document {
+    changed(second).requests("/", "200", 3, 0.01)
+}
+
+fn changed(second: u64) -> Document {
+    Document::at(second).number("shop.orders", &[], second as f64)
+}
+
+/// The outcomes of polls until there are so many good ones.
+async fn outcomes(server: &Server, count: usize) -> Vec<Outcome> {
+    let mut feed = feed(&[server.target()], &Tokens::default());
+    let mut all = Vec::new();
+    let collect = async {
+        while all.len() < count {
+            all.extend(feed.next().await);
+        }
+    };
+    tokio::time::timeout(DEADLINE, collect).await.unwrap();
+    all
 }
 
 fn bomb() -> Vec<u8> {
@@ -292,4 +330,77 @@ async fn a_slow_reader_sees_the_newest_outcome_of_each_target() {
     let outcomes = feed.next().await;
     assert_eq!(outcomes.len(), 1);
     assert!(outcomes[0].generation >= 4, "{}", outcomes[0].generation);
+}
+
+#[tokio::test]
+async fn a_target_is_asked_for_what_changed_and_the_whole_is_made_of_it() {
+    let honest = |since: Option<u64>, nth| match since {
+        None => sent(whole(nth), None),
+        Some(_) => sent(changed(nth), since),
+    };
+    let server = Server::start(Manner::Changing(honest)).await;
+    let outcomes = outcomes(&server, 6).await;
+    let answers: Vec<_> = outcomes.iter().map(|outcome| outcome.answer.as_ref().unwrap()).collect();
+    for answer in &answers {
+        let second = answer.snapshot.uptime_seconds as u64;
+        assert_eq!(*answer.snapshot, whole(second).snapshot(), "as if it had been sent whole");
+    }
+    let heads = server.heads();
+    assert!(!heads[0].contains("since=") && heads[1..].iter().all(|head| head.contains("since=")), "{heads:?}");
+    let (first, last) = (answers[0].bytes, answers[5].bytes);
+    assert!(answers[0].snapshot.uptime_seconds > 1.0 || last < first, "{last} of {first} bytes");
+}
+
+#[tokio::test]
+async fn what_a_target_says_of_changes_is_not_believed() {
+    const LIE: f64 = 666.0;
+    type Make = fn(Option<u64>, u64) -> Vec<u8>;
+    fn lie(second: u64) -> Document {
+        Document::at(second).number("shop.orders", &[], LIE)
+    }
+    let liars: [(&str, Make); 4] = [
+        ("changes of a document that was not asked about", |since, nth| match since {
+            None => sent(whole(nth), None),
+            Some(since) => sent(lie(nth), Some(since + 1)),
+        }),
+        ("older than what is known", |since, nth| match since {
+            None => sent(whole(nth), None),
+            Some(_) => sent(lie(0), since),
+        }),
+        ("another process under the same number", |since, nth| match since {
+            None => sent(whole(nth), None),
+            Some(_) => sent(lie(nth).edit(|it| it.started_at_ms.0 += 5), since),
+        }),
+        ("an agent that does not know changes", |since, nth| match since {
+            None => sent(whole(nth), None),
+            Some(_) => answer("400 Bad Request", "", b"{}"),
+        }),
+    ];
+    for (name, make) in liars {
+        let server = Server::start(Manner::Changing(make)).await;
+        for outcome in outcomes(&server, 5).await {
+            let snapshot = outcome.answer.expect(name).snapshot;
+            assert_eq!(*snapshot, whole(snapshot.uptime_seconds as u64).snapshot(), "{name}");
+        }
+        let asked = server.heads().iter().filter(|head| head.contains("since=")).count();
+        let knows = !name.contains("does not know");
+        assert!(if knows { asked > 1 } else { asked == 1 }, "{name}: asked for changes {asked} times");
+    }
+    let always: Make = |since, nth| sent(lie(nth), Some(since.unwrap_or(3)));
+    let explanation = failure(Manner::Changing(always)).await;
+    assert!(explanation.contains("where the whole snapshot was asked for"), "{explanation}");
+}
+
+#[tokio::test]
+async fn a_restart_between_two_polls_is_seen_in_the_next_document() {
+    let restarting = |since: Option<u64>, nth| match (since, nth) {
+        (None, 1) => sent(whole(900), None),
+        (Some(_), 2) => sent(changed(901), since),
+        // the new process has a document of that number too, by chance
+        (Some(_), 3) => sent(Document::of_process(5_000_000, Duration::from_secs(950)), since),
+        _ => sent(Document::of_process(5_000_000, Duration::from_secs(951)), None),
+    };
+    let server = Server::start(Manner::Changing(restarting)).await;
+    let third = outcomes(&server, 3).await.remove(2).answer.unwrap();
+    assert_eq!((third.snapshot.started_at_ms.0, third.snapshot.metrics.len()), (5_000_000, 0));
 }
