@@ -1,5 +1,6 @@
 //! What others read from the agent: promtool's opinion of the metrics page, and a real Prometheus' numbers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -13,6 +14,9 @@ use heartline_tests::shop::{Setup, Shop};
 use heartline_tests::waiting::wait_until;
 
 const LIMIT: Duration = Duration::from_mins(2);
+
+/// Paths that are asked for with a trace, and their routes.
+const TRACED: [(&str, &str); 2] = [("/products?limit=5", "/products"), ("/products/1", "/products/{id}")];
 
 /// Metrics and the labels they are compared by.
 const COMPARED: &[(&str, &[&str])] = &[
@@ -63,6 +67,47 @@ fn a_real_prometheus_reads_native_histograms_and_their_quantiles_are_ours() -> R
     let prometheus = Prometheus::start_with_native_histograms(shop.agent_url().trim_start_matches("http://"))?;
     shop.load("basic", 10)?.counts(LIMIT)?;
     wait_until(LIMIT, "Prometheus to agree about quantiles", || same_quantiles(&shop, &prometheus).map(Some))?;
+    Ok(())
+}
+
+#[test]
+fn a_real_prometheus_keeps_exemplars_that_lead_to_the_traces_of_the_load() -> Result<()> {
+    let shop = Shop::start(Setup::default())?;
+    let prometheus = Prometheus::start(shop.agent_url().trim_start_matches("http://"))?;
+    let client = reqwest::blocking::Client::new();
+    // the trace of each request, and the route that it went to
+    let mut sent: BTreeMap<String, &str> = BTreeMap::new();
+    let kept = || prometheus.exemplars("http_server_request_duration_seconds_bucket");
+    let mut number = 0_u64;
+    let exemplars = wait_until(LIMIT, "Prometheus to keep exemplars of each route", || {
+        for (path, route) in TRACED {
+            number += 1;
+            // as a tracing client makes them: 128 bits, 64 bits, and the flag that it is recorded
+            let (trace, span) = (format!("{:016x}{number:016x}", 0x0af7_6519_16cd_43dd_u64), format!("{number:016x}"));
+            let header = format!("00-{trace}-{span}-01");
+            let answer = client.get(format!("{}{path}", shop.url())).header("traceparent", header).send()?;
+            ensure!(answer.status().is_success(), "{path}: {}", answer.status());
+            sent.insert(trace, route);
+        }
+        let exemplars = kept()?;
+        let of_route = |route: &str| {
+            exemplars.iter().filter(|it| it.series.get("http_route").is_some_and(|it| it == route)).count()
+        };
+        ensure!(TRACED.iter().all(|(_, route)| of_route(route) >= 3), "after {number} requests: {exemplars:?}");
+        Ok(Some(exemplars))
+    })?;
+    let mut traced = 0;
+    for exemplar in &exemplars {
+        // checks of the load itself, which nobody traces, have their own ids
+        let Some(trace) = exemplar.labels.get("trace_id") else { continue };
+        let route = sent.get(trace).with_context(|| format!("nobody sent the trace of {exemplar:?}"))?;
+        let bound: f64 = exemplar.series.get("le").context("a bucket has a boundary")?.parse()?;
+        ensure!(exemplar.series.get("http_route").is_some_and(|it| it == route), "{exemplar:?} was sent to {route}");
+        ensure!(exemplar.value > 0.0 && exemplar.value <= bound, "{exemplar:?} is not of its bucket");
+        traced += 1;
+    }
+    ensure!(traced >= 3 * TRACED.len(), "{traced} of {} exemplars have traces", exemplars.len());
+    println!("{traced} exemplars of {} in Prometheus lead to {} requests", exemplars.len(), sent.len());
     Ok(())
 }
 

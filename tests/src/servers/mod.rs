@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 
 pub use postgres::Postgres;
 pub use prometheus::{
-    Prometheus, Scraping, check_alertmanager_config, check_metrics, check_prometheus_config, promtool_version,
+    Exemplar, Prometheus, Scraping, check_alertmanager_config, check_metrics, check_prometheus_config, promtool_version,
 };
 pub use redis::Redis;
 pub use rotel::{Point, Rotel};

@@ -1,5 +1,6 @@
 //! A Prometheus that scrapes what a test points it at, and promtool's and amtool's opinions of pages and configurations.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -30,6 +31,17 @@ pub struct Prometheus {
     program: Program,
     url: String,
     _folder: TempDir,
+}
+
+/// One request that stands for a bucket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar {
+    /// The labels of the bucket's series.
+    pub series: BTreeMap<String, String>,
+    /// Its own.
+    pub labels: BTreeMap<String, String>,
+    /// What was measured.
+    pub value: f64,
 }
 
 impl Prometheus {
@@ -125,16 +137,39 @@ impl Prometheus {
     ///
     /// # Errors
     /// When it does not answer.
-    pub fn samples(&self, query: &str) -> Result<std::collections::BTreeMap<String, f64>> {
+    pub fn samples(&self, query: &str) -> Result<BTreeMap<String, f64>> {
         let sample = |series: &Value| {
             let labels = series["metric"].as_object().context("a series has labels")?;
             let name = series["metric"]["__name__"].as_str().unwrap_or_default();
             let own = labels.iter().filter(|(label, _)| !["__name__", "job", "instance"].contains(&label.as_str()));
-            let labels: std::collections::BTreeMap<&str, &str> =
+            let labels: BTreeMap<&str, &str> =
                 own.map(|(label, value)| (label.as_str(), value.as_str().unwrap_or_default())).collect();
             Ok((crate::readings::sample_name(name, labels), number(series)?))
         };
         self.series(query)?.iter().map(sample).collect()
+    }
+
+    /// The exemplars that it kept of the series that `query` selects, whenever they were.
+    ///
+    /// # Errors
+    /// When it does not answer as agreed.
+    pub fn exemplars(&self, query: &str) -> Result<Vec<Exemplar>> {
+        let mut url = reqwest::Url::parse(&format!("{}/api/v1/query_exemplars", self.url))?;
+        // from long ago until long from now
+        url.query_pairs_mut().extend_pairs([("query", query), ("start", "0"), ("end", "9999999999")]);
+        let answer: Value = reqwest::blocking::get(url)?.error_for_status()?.json()?;
+        let mut found = Vec::new();
+        for series in answer["data"].as_array().context("exemplars come in a list")? {
+            for exemplar in series["exemplars"].as_array().context("a series has a list of exemplars")? {
+                let value = exemplar["value"].as_str().context("an exemplar has a value")?.parse()?;
+                found.push(Exemplar {
+                    series: serde_json::from_value(series["seriesLabels"].clone())?,
+                    labels: serde_json::from_value(exemplar["labels"].clone())?,
+                    value,
+                });
+            }
+        }
+        Ok(found)
     }
 
     fn series(&self, query: &str) -> Result<Vec<Value>> {
