@@ -9,6 +9,7 @@
 //! [otlp]: https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentialhistogram
 //! [native]: https://prometheus.io/docs/specs/native_histograms/#data-model
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use crate::buckets::{Grid, GridKind, ROOTS};
@@ -35,7 +36,7 @@ const GAP_WRITTEN_MAX: usize = 2;
 /// let octaves = Exponential::of(&latencies, &grid, 0);
 /// assert_eq!((octaves.offset, octaves.counts), (-2, vec![1, 2]));
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Exponential {
     /// How fine the buckets are: [`finest_scale`] or less.
     pub scale: i32,
@@ -55,7 +56,7 @@ pub struct Exponential {
 
 /// A native histogram as Prometheus' protocol has it: what `io.prometheus.client.Histogram` carries beside the classic
 /// buckets.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Native {
     /// Prometheus' name for the scale.
     pub schema: i32,
@@ -96,25 +97,28 @@ impl Exponential {
     ///
     /// Values above the grid count in the bucket of the value just above its last boundary, as they do in the grid.
     pub fn of(histogram: &Histogram, grid: &Grid, scale: i32) -> Self {
-        let finest = finest_scale(grid.kind());
-        let scale = scale.clamp(SCALE_MIN, finest);
-        let zero_threshold = grid.upper_bound(0).unwrap_or_default() as f64 / grid.kind().per_unit() as f64;
-        let (count, sum) = (histogram.count, histogram.sum_in_unit(grid));
-        let counts = Vec::with_capacity(histogram.buckets.len());
-        let mut made = Self { scale, zero_threshold, zero_count: 0, offset: 0, counts, count, sum };
-        let table = Uppers::of(grid.kind());
-        let mut at = 0;
-        for &(bucket, count) in &histogram.buckets {
-            let bucket = usize::from(bucket);
-            if bucket == 0 {
-                made.zero_count = made.zero_count.saturating_add(count);
-                continue;
-            }
-            let largest = grid.upper_bound(bucket).unwrap_or_else(|| grid.lower_bound(bucket).saturating_add(1));
-            at = table.next(at, largest);
-            made.add((table.first_index + i32::try_from(at).unwrap_or(i32::MAX / 2)) >> (finest - scale), count);
-        }
+        let mut made = Self::default();
+        made.refill(histogram, grid, scale);
         made
+    }
+
+    /// Becomes what [`of`](Self::of) gives, in the memory that it has: whoever writes many histograms needs one of these.
+    pub fn refill(&mut self, histogram: &Histogram, grid: &Grid, scale: i32) {
+        let finest = finest_scale(grid.kind());
+        self.scale = scale.clamp(SCALE_MIN, finest);
+        self.zero_threshold = grid.upper_bound(0).unwrap_or_default() as f64 / grid.kind().per_unit() as f64;
+        (self.count, self.sum) = (histogram.count, histogram.sum_in_unit(grid));
+        (self.zero_count, self.offset) = (0, 0);
+        self.counts.clear();
+        let shift = finest - self.scale;
+        let indices = Indices::of(grid);
+        for &(bucket, count) in &histogram.buckets {
+            if bucket == 0 {
+                self.zero_count = self.zero_count.saturating_add(count);
+            } else {
+                self.add(indices.index(usize::from(bucket)) >> shift, count);
+            }
+        }
     }
 
     /// The same values at the finest scale at which they take at most `buckets_max` buckets, no coarser than
@@ -129,25 +133,40 @@ impl Exponential {
 
     /// The same values at one scale less.
     #[must_use]
-    pub fn downscaled(self) -> Self {
-        let mut coarser = Self { scale: self.scale - 1, offset: 0, counts: Vec::new(), ..self };
-        for (index, count) in (self.offset..).zip(self.counts).filter(|(_, count)| *count > 0) {
-            coarser.add(index >> 1, count);
+    pub fn downscaled(mut self) -> Self {
+        self.downscale();
+        self
+    }
+
+    /// Becomes the same values at one scale less, in the same memory.
+    pub fn downscale(&mut self) {
+        self.scale -= 1;
+        let (old, first) = (self.offset, self.offset >> 1);
+        let mut length = 0;
+        for (index, at) in (old..).zip(0..self.counts.len()) {
+            let count = std::mem::take(&mut self.counts[at]);
+            // two of one parent stand next to each other, so that a parent is never behind its children
+            let to = usize::try_from((index >> 1).saturating_sub(first)).unwrap_or(at);
+            self.counts[to] = self.counts[to].saturating_add(count);
+            length = to + 1;
         }
-        coarser
+        self.counts.truncate(length);
+        self.offset = if length == 0 { 0 } else { first };
     }
 
     /// The same buckets as Prometheus writes them.
     pub fn native(&self) -> Native {
-        let mut native = Native {
-            schema: self.scale,
-            zero_threshold: self.zero_threshold,
-            zero_count: self.zero_count,
-            spans: Vec::new(),
-            deltas: Vec::with_capacity(self.counts.len()),
-            count: self.count,
-            sum: self.sum,
-        };
+        let mut native = Native::default();
+        self.write_native(&mut native);
+        native
+    }
+
+    /// Makes `native` what [`native`](Self::native) gives, in the memory that it has.
+    pub fn write_native(&self, native: &mut Native) {
+        (native.schema, native.zero_threshold, native.zero_count) = (self.scale, self.zero_threshold, self.zero_count);
+        (native.count, native.sum) = (self.count, self.sum);
+        native.spans.clear();
+        native.deltas.clear();
         // Prometheus' indices are one more, and the first offset is counted from 0
         let (mut gap, mut start, mut before) = (0, self.offset.saturating_add(1), 0);
         for &count in &self.counts {
@@ -172,7 +191,6 @@ impl Exponential {
         if native.spans.is_empty() && self.zero_count == 0 && self.zero_threshold == 0.0 {
             native.spans.push(Span { offset: 0, length: 0 });
         }
-        native
     }
 
     /// Adds to a bucket at or behind the last one.
@@ -186,6 +204,40 @@ impl Exponential {
         }
         self.counts[at] = self.counts[at].saturating_add(count);
     }
+}
+
+/// The exponential bucket at the finest scale of each bucket of a grid.
+struct Indices(Cow<'static, [i32]>);
+
+static DURATION_INDICES: LazyLock<Vec<i32>> = LazyLock::new(|| indices(&Grid::of(GridKind::Duration)));
+static COUNT_INDICES: LazyLock<Vec<i32>> = LazyLock::new(|| indices(&Grid::of(GridKind::Count)));
+
+impl Indices {
+    /// Those of the built-in grids are known; for others they are looked up.
+    fn of(grid: &Grid) -> Self {
+        let built_in = std::ptr::eq(grid, std::sync::Arc::as_ptr(&Grid::of(grid.kind())));
+        Self(match grid.kind() {
+            _ if !built_in => Cow::Owned(indices(grid)),
+            GridKind::Duration => Cow::Borrowed(&DURATION_INDICES),
+            GridKind::Count => Cow::Borrowed(&COUNT_INDICES),
+        })
+    }
+
+    /// A bucket that no grid has counts as the last one.
+    fn index(&self, bucket: usize) -> i32 {
+        self.0.get(bucket).or(self.0.last()).copied().unwrap_or_default()
+    }
+}
+
+fn indices(grid: &Grid) -> Vec<i32> {
+    let table = Uppers::of(grid.kind());
+    let mut at = 0;
+    let index = |bucket: usize| {
+        let largest = grid.upper_bound(bucket).unwrap_or_else(|| grid.lower_bound(bucket).saturating_add(1));
+        at = table.next(at, largest);
+        table.first_index + i32::try_from(at).unwrap_or(i32::MAX / 2)
+    };
+    (0..grid.len()).map(index).collect()
 }
 
 /// The upper bounds of all buckets at the finest scale, rounded down to the grid's resolution, which changes nothing for

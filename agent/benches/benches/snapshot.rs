@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         "", "series", "us", "us each", "instructions", "each", "allocations", "bytes"
     );
     for series in [100, 1_000, 10_000] {
-        for name in ALL {
+        for &name in ALL {
             if let Err(error) = row(name, series) {
                 println!("{name} with {series} series: {error}");
                 return ExitCode::FAILURE;

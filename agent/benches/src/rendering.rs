@@ -26,7 +26,11 @@ pub fn of(name: &str, series: usize) -> Option<Read> {
         "heartline OpenMetrics" => heartline(series, |agent| agent.scrape("application/openmetrics-text").len()),
         "heartline protobuf" => heartline(series, |agent| agent.scrape(PROTOBUF).len()),
         "metrics-exporter-prometheus" => metrics(series),
+        #[cfg(feature = "protobuf")]
+        "metrics-exporter, protobuf" => metrics_protobuf(series),
         "prometheus" => prometheus(series),
+        #[cfg(feature = "protobuf")]
+        "prometheus, protobuf" => prometheus_protobuf(series),
         "prometheus-client" => prometheus_client(series),
         "measured" => measured(series),
         _ => return None,
@@ -34,7 +38,7 @@ pub fn of(name: &str, series: usize) -> Option<Read> {
 }
 
 /// The names that [`of`] knows.
-pub const ALL: [&str; 10] = [
+pub const ALL: &[&str] = &[
     "heartline snapshot",
     "heartline frame",
     "heartline JSON",
@@ -42,7 +46,11 @@ pub const ALL: [&str; 10] = [
     "heartline OpenMetrics",
     "heartline protobuf",
     "metrics-exporter-prometheus",
+    #[cfg(feature = "protobuf")]
+    "metrics-exporter, protobuf",
     "prometheus",
+    #[cfg(feature = "protobuf")]
+    "prometheus, protobuf",
     "prometheus-client",
     "measured",
 ];
@@ -85,7 +93,25 @@ fn filled(series: usize) -> Agent {
 
 fn metrics(series: usize) -> Read {
     use metrics_exporter_prometheus::PrometheusBuilder;
-    let recorder = PrometheusBuilder::new().set_buckets(&boundaries()).unwrap().build_recorder();
+    let handle = metrics_filled(PrometheusBuilder::new().set_buckets(&boundaries()).unwrap(), series);
+    Box::new(move || handle.render().len())
+}
+
+/// Native histograms as fine as ours, without the classic buckets that ours have beside them.
+#[cfg(feature = "protobuf")]
+fn metrics_protobuf(series: usize) -> Read {
+    use metrics_exporter_prometheus::{Matcher, NativeHistogramConfig, PrometheusBuilder};
+    let fine = NativeHistogramConfig::new(2_f64.powf(1.0 / 32.0), 160, 1e-6).unwrap();
+    let named = Matcher::Full("bench_duration".to_owned());
+    let handle = metrics_filled(PrometheusBuilder::new().set_native_histogram_for_metric(named, fine), series);
+    Box::new(move || handle.render_protobuf().len())
+}
+
+fn metrics_filled(
+    builder: metrics_exporter_prometheus::PrometheusBuilder,
+    series: usize,
+) -> metrics_exporter_prometheus::PrometheusHandle {
+    let recorder = builder.build_recorder();
     let handle = recorder.handle();
     metrics::with_local_recorder(&recorder, || {
         for at in 0..series {
@@ -94,11 +120,21 @@ fn metrics(series: usize) -> Read {
             values(at).for_each(|value| histogram.record(FIXTURE.seconds[value]));
         }
     });
-    Box::new(move || handle.render().len())
+    handle
 }
 
 fn prometheus(series: usize) -> Read {
-    use prometheus::{Encoder, HistogramOpts, HistogramVec, Registry, TextEncoder};
+    prometheus_by(prometheus::TextEncoder::new(), series)
+}
+
+/// Classic buckets only: it has no native ones.
+#[cfg(feature = "protobuf")]
+fn prometheus_protobuf(series: usize) -> Read {
+    prometheus_by(prometheus::ProtobufEncoder::new(), series)
+}
+
+fn prometheus_by(encoder: impl prometheus::Encoder + 'static, series: usize) -> Read {
+    use prometheus::{HistogramOpts, HistogramVec, Registry};
     let family = HistogramVec::new(
         HistogramOpts::new("bench_duration", "d").buckets(boundaries()),
         &["method", "route", "status"],
@@ -111,9 +147,9 @@ fn prometheus(series: usize) -> Read {
         values(at).for_each(|value| histogram.observe(FIXTURE.seconds[value]));
     }
     Box::new(move || {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
-        text.len()
+        let mut page = Vec::new();
+        encoder.encode(&registry.gather(), &mut page).unwrap();
+        page.len()
     })
 }
 

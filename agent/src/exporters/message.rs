@@ -32,15 +32,16 @@ impl Message<'_> {
         }
     }
 
+    /// Zigzag, as `sint64` has it.
     pub(super) fn signed(&mut self, field: u32, value: i64) {
         if value != 0 {
-            self.repeated_signed(field, value);
+            self.key(field, VARINT);
+            self.zigzag(value);
         }
     }
 
-    /// One of several: none may be left out. Zigzag, as `sint64` has it.
-    pub(super) fn repeated_signed(&mut self, field: u32, value: i64) {
-        self.key(field, VARINT);
+    /// One of several `sint64` that stand behind each other in one field.
+    pub(super) fn zigzag(&mut self, value: i64) {
         self.varint((value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned());
     }
 

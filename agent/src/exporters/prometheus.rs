@@ -64,7 +64,7 @@ pub(crate) fn render_selected(
     out: &mut String,
 ) {
     let classic = Classic::of(snapshot);
-    let mut page = Page { out, text, classic: &classic, exemplars };
+    let mut page = Page { out, text, classic: &classic, exemplars, opening: String::new() };
     if selection.is_everything() {
         page.target(snapshot);
     }
@@ -196,6 +196,8 @@ struct Page<'a> {
     text: Text,
     classic: &'a Classic<'a>,
     exemplars: &'a Exemplified,
+    /// What the buckets of one series begin with.
+    opening: String,
 }
 
 impl Page<'_> {
@@ -257,7 +259,11 @@ impl Page<'_> {
         let Some(grid) = self.classic.grid(named.family.grid_kind()) else { return };
         let sum = series.histogram.sum_in_unit(grid);
         let comma = if labels.is_empty() { "" } else { "," };
-        let opening = [name, "_bucket{", labels, comma].concat();
+        let mut opening = std::mem::take(&mut self.opening);
+        opening.clear();
+        for part in [name, "_bucket{", labels, comma] {
+            opening.push_str(part);
+        }
         let exemplars = match self.text {
             Text::Prometheus => &[],
             Text::OpenMetrics => self.exemplars.of(&named.family.name, &series.labels),
@@ -277,6 +283,7 @@ impl Page<'_> {
             bucket(upper, shown, below);
         }
         bucket(f64::INFINITY, "le=\"+Inf\"} ", series.histogram.count);
+        self.opening = opening;
         self.sample(name, "_sum", labels, sum);
         #[expect(clippy::cast_precision_loss, reason = "a count; exact below 2^53")]
         self.sample(name, "_count", labels, series.histogram.count as f64);

@@ -38,6 +38,7 @@ pub(crate) fn render_selected(
     out: &mut Vec<u8>,
 ) {
     let classic = Classic::of(snapshot);
+    let mut natives = Natives::default();
     let mut document = Message(out);
     if let Some(version) = snapshot.version.as_ref().filter(|_| selection.is_everything()) {
         let labels = Labels::from_pairs([("service.version", version.as_str())]);
@@ -58,8 +59,7 @@ pub(crate) fn render_selected(
             let naming = Naming::of(family.family.histograms.iter().map(|series| &series.labels), true);
             for series in &family.family.histograms {
                 let exemplars = exemplars.of(&family.family.name, &series.labels);
-                let native = native(series, grid);
-                message.histogram((&naming, series), &native, &family.boundaries, exemplars);
+                message.histogram((&naming, series), natives.of(series, grid), &family.boundaries, exemplars);
             }
         });
     }
@@ -157,21 +157,40 @@ impl Message<'_> {
                 message.integer(2, u64::from(span.length));
             });
         }
-        native.deltas.iter().for_each(|delta| self.repeated_signed(13, *delta));
+        if !native.deltas.is_empty() {
+            self.message(13, |packed| native.deltas.iter().for_each(|delta| packed.zigzag(*delta)));
+        }
     }
 }
 
-fn native(series: &HistogramSeries, grid: &Grid) -> Native {
-    exponential(&series.histogram, grid).native()
+/// Native histograms one after the other, in one memory.
+#[derive(Default)]
+struct Natives {
+    exponential: Exponential,
+    native: Native,
+}
+
+impl Natives {
+    fn of(&mut self, series: &HistogramSeries, grid: &Grid) -> &Native {
+        fit(&mut self.exponential, &series.histogram, grid);
+        self.exponential.write_native(&mut self.native);
+        &self.native
+    }
 }
 
 /// As fine as its buckets with values fit: what is scraped and what is pushed.
+#[cfg(feature = "otlp")]
 pub(super) fn exponential(histogram: &Histogram, grid: &Grid) -> Exponential {
-    let mut exponential = Exponential::of(histogram, grid, finest_scale(grid.kind()));
-    while exponential.counts.iter().filter(|count| **count > 0).count() > BUCKETS_MAX {
-        exponential = exponential.downscaled();
-    }
+    let mut exponential = Exponential::default();
+    fit(&mut exponential, histogram, grid);
     exponential
+}
+
+fn fit(exponential: &mut Exponential, histogram: &Histogram, grid: &Grid) {
+    exponential.refill(histogram, grid, finest_scale(grid.kind()));
+    while exponential.counts.iter().filter(|count| **count > 0).count() > BUCKETS_MAX {
+        exponential.downscale();
+    }
 }
 
 #[cfg(test)]
@@ -225,7 +244,7 @@ mod tests {
         parse.histograms.push(HistogramSeries { labels: Labels::empty(), histogram });
         let bytes = document(vec![parse]);
         let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
-        // schema 5 as zigzag; deltas 2 and -1, the second after a gap, so in a span of its own
-        assert!(has(&[5 << 3, 10]) && has(&[13 << 3, 4, 13 << 3, 1]), "{bytes:?}");
+        // schema 5 as zigzag; deltas 2 and -1 in one field, the second after a gap, so in a span of its own
+        assert!(has(&[5 << 3, 10]) && has(&[13 << 3 | 2, 2, 4, 1]), "{bytes:?}");
     }
 }
