@@ -3,6 +3,10 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests; figures are shown")]
 
+// the actions and profiles that need it are there
+#[cfg(feature = "jemalloc")]
+heartline::jemalloc!();
+
 mod attacks;
 #[cfg(feature = "tls")]
 mod binds;

@@ -136,16 +136,15 @@ fn there(path: &str) -> Option<There> {
     let open = ["/health", "/livez", "/readyz", "/startupz", "/-/healthy", "/-/ready"];
     let acts = ["/metrics/reset", "/cache/warm", "/cache/invalidate", "/jobs/retry", "/jobs/clear"];
     let later = ["/api/v1/advice", "/api/v1/alerts", "/api/v1/rules"];
-    // this process does not have the allocator whose heap can be sampled
-    let profile = path.starts_with("/api/v1/profile/");
     Some(if NO_PATHS.contains(&path) {
         return None;
     } else if open.contains(&path) {
         There { methods: GET, needs: Needs::Nothing, answer: 200 }
     } else if acts.iter().any(|act| path.ends_with(act)) || path.starts_with("/api/v1/actions/") {
         There { methods: POST, needs: Needs::Admin, answer: 200 }
-    } else if profile {
-        There { methods: GET, needs: Needs::Admin, answer: 501 }
+    } else if path.starts_with("/api/v1/profile/") {
+        // who may have one is told that it cannot be of no time: so many would take years
+        There { methods: GET, needs: Needs::Admin, answer: 400 }
     } else if path.starts_with("/api/admin/performance") {
         There { methods: GET, needs: Needs::ReadAlways, answer: 200 }
     } else {
@@ -341,7 +340,11 @@ impl Client {
 
 fn paths() -> Vec<String> {
     let contract: serde_json::Value = serde_json::from_str(include_str!("../../openapi.json")).unwrap();
-    let described = contract["paths"].as_object().unwrap().keys().map(|path| path.replace("{name}", "search.reindex"));
+    let asked = |path: &String| match path.as_str() {
+        profile if profile.starts_with("/api/v1/profile/") => format!("{profile}?seconds=0"),
+        other => other.replace("{name}", "search.reindex"),
+    };
+    let described = contract["paths"].as_object().unwrap().keys().map(asked);
     let paths: BTreeSet<String> = described.chain(NO_PATHS.map(str::to_owned)).collect();
     paths.into_iter().collect()
 }
