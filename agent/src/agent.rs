@@ -1,6 +1,7 @@
 //! The agent as the service holds it: wires the layers, and is the only file that knows them all.
 
 mod builder;
+mod built_in;
 mod core;
 mod named;
 mod thread;
@@ -31,12 +32,6 @@ use crate::signals::{
     Overall, Pool, PoolStatus, Query, Queue, QueueStatus, Route,
 };
 use crate::snapshot::{Families, Tick};
-
-/// How long the action `heap.profile` samples unless told, and at most.
-#[cfg(feature = "jemalloc")]
-const PROFILE_SECONDS: u64 = 600;
-#[cfg(feature = "jemalloc")]
-const PROFILE_SECONDS_MAX: u64 = 86_400;
 
 /// A running agent; clones are the same agent. It stops when the last clone is dropped, or at
 /// [`shutdown`](Self::shutdown).
@@ -88,7 +83,7 @@ impl Agent {
         let thread = AgentThread::start(Arc::clone(&core), (listen, Arc::clone(&address)), push(&core)?)?;
         thread.runtime().spawn(process::pulse(runtimes.clone()));
         let agent = Self(Arc::new(Inner { core, thread, address, runtimes, endpoint: OnceLock::new() }));
-        agent.add_built_in_actions();
+        built_in::add_actions(&agent.0.core, agent.0.thread.runtime());
         if let Ok(runtime) = Handle::try_current() {
             agent.watch_runtime(&runtime);
         }
@@ -287,7 +282,10 @@ impl Agent {
     ///
     /// Built in are `metrics.reset`, as [`reset_views`](Self::reset_views), and with the feature `jemalloc` two more:
     /// `heap.purge` gives what the allocator holds free back to the system (matched: bytes free and resident; affected:
-    /// bytes fewer resident after it), `heap.profile` samples call sites for `seconds`, 600 unless given.
+    /// bytes fewer resident after it), `heap.profile` samples call sites for `seconds`, 600 unless given. With the feature
+    /// `cpu-profile`, `profile.cpu` samples the processor for `seconds` (10 unless given, 60 at most), `hz` times (99, 250)
+    /// each second of processor time, and says which functions run (matched: samples; affected: different stacks);
+    /// `/api/v1/profile/cpu` gives the stacks themselves. While it does, and only then, the agent handles `SIGPROF`.
     ///
     /// ```
     /// # fn main() -> Result<(), heartline::Error> {
@@ -310,48 +308,6 @@ impl Agent {
     {
         let runtime = Handle::try_current().unwrap_or_else(|_| self.0.thread.runtime().clone());
         self.core().actions.register(name, runtime, move |request| Box::pin(handler(request)));
-    }
-
-    /// Registers the actions that every agent has.
-    fn add_built_in_actions(&self) {
-        let core = Arc::downgrade(&self.0.core);
-        let runtime = self.0.thread.runtime();
-        self.core().actions.register("metrics.reset", runtime.clone(), move |request| {
-            if let Some(core) = core.upgrade().filter(|_| !request.is_dry_run()) {
-                core.reset_views();
-            }
-            Box::pin(std::future::ready(Ok(ActionOutcome::default())))
-        });
-        #[cfg(feature = "jemalloc")]
-        self.core().actions.register("heap.purge", runtime.clone(), |request| {
-            let purged = if request.is_dry_run() { crate::heap::purgeable() } else { crate::heap::purge() };
-            let outcome = purged.map(|(matched, affected)| {
-                ActionOutcome::new(matched, affected).remark("bytes that were free and still resident")
-            });
-            Box::pin(std::future::ready(outcome.map_err(ActionError::Failed)))
-        });
-        #[cfg(feature = "jemalloc")]
-        self.add_profile_action();
-    }
-
-    /// Lets a person on call have call sites sampled before anything is suspected.
-    #[cfg(feature = "jemalloc")]
-    fn add_profile_action(&self) {
-        let profiler = self.core().profiler.clone();
-        self.core().actions.register("heap.profile", self.0.thread.runtime().clone(), move |request| {
-            let outcome = match request.integer("seconds").unwrap_or(PROFILE_SECONDS) {
-                seconds @ 1..=PROFILE_SECONDS_MAX => {
-                    let span = Duration::from_secs(if request.is_dry_run() { 0 } else { seconds });
-                    let asked = profiler.ask(Tick::now().mono, span).map_err(|why| ActionError::Failed(why.to_owned()));
-                    let remark = format!("call sites are sampled for {seconds} s; the heap view shows them");
-                    asked.map(|()| ActionOutcome::new(1, u64::from(!request.is_dry_run())).remark(remark))
-                }
-                seconds => Err(ActionError::Refused(format!(
-                    "`seconds` is {seconds}; allocations are sampled for 1 to {PROFILE_SECONDS_MAX} s"
-                ))),
-            };
-            Box::pin(std::future::ready(outcome))
-        });
     }
 
     /// Samples the call sites of allocations for this long, as if growth were watched; [`heap`](Self::heap) then has them. Costs

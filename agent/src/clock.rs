@@ -90,6 +90,12 @@ pub(crate) fn thread_cpu_time() -> Duration {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// CPU time that all threads of this process have used.
+#[cfg(feature = "cpu-profile")]
+pub(crate) fn process_cpu_time() -> Duration {
+    read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 /// A clock that this kind of system has; 0 where it has not.
 fn read(clock: ClockId) -> Duration {
     let Ok(time) = clock.now() else { return Duration::ZERO };

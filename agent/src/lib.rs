@@ -20,13 +20,15 @@
 //!
 //! # Layers, lowest first
 //! `clock`, `config`, `error`; `recording` (logs and stores); `instruments` (the hot path); `registry` (who owns the instruments); `signals` (what the
-//! product is about); `heap` and `process` (what is sampled); `recorder` (the newest hours); `actions` (what a person may make the service do); `integrations` (one file, one feature, one crate);
+//! product is about); `heap`, `cpu` and `process` (what is sampled; `symbols` names addresses); `recorder` (the newest hours); `actions` (what a person may make the service do); `integrations` (one file, one feature, one crate);
 //! `snapshot` (everything as one value); `exporters` and `server` (the value as bytes); `agent` (wires them).
 
 mod actions;
 mod agent;
 mod clock;
 mod config;
+#[cfg(feature = "cpu-profile")]
+mod cpu;
 mod error;
 mod exporters;
 mod heap;
@@ -41,6 +43,8 @@ mod registry;
 mod server;
 mod signals;
 mod snapshot;
+#[cfg(any(feature = "jemalloc", feature = "cpu-profile"))]
+mod symbols;
 
 pub use actions::{ActionError, ActionOutcome, ActionRequest};
 pub use agent::{Agent, AgentBuilder};

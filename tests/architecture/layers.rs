@@ -35,7 +35,9 @@ pub(crate) const CRATES: &[CrateLayers] = &[
             &["snapshot"],
             &["registry"],
             &["signals"],
-            &["heap", "process"],
+            // addresses by name, for profiles
+            &["symbols"],
+            &["heap", "process", "cpu"],
             &["recorder"],
             &["actions", "exporters"],
             &["server"],

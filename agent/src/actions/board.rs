@@ -161,6 +161,7 @@ impl Drop for Run {
         let outcome = match &result {
             Ok(_) => "done",
             Err(ActionError::Refused(_)) => "refused",
+            Err(ActionError::Busy(_)) => "busy",
             Err(ActionError::Failed(_)) => "failed",
         };
         let (matched, affected) = result.as_ref().map_or((0, 0), |done| (done.matched, done.affected));

@@ -45,6 +45,9 @@ pub enum ActionError {
     /// What was asked makes no sense to the service, such as a cache that does not exist.
     #[error("{0}")]
     Refused(String),
+    /// It makes sense, and later it may work: something is in its way.
+    #[error("{0}")]
+    Busy(String),
     /// It makes sense and did not work.
     #[error("{0}")]
     Failed(String),
@@ -93,6 +96,11 @@ impl ActionRequest {
     /// The whole number of this member; `None` when it is missing or none.
     pub fn integer(&self, member: &str) -> Option<u64> {
         self.arguments.get(member)?.as_u64()
+    }
+
+    /// Whether this member was sent, with whatever value.
+    pub fn has(&self, member: &str) -> bool {
+        self.arguments.contains_key(member)
     }
 
     /// Whether this member is true.

@@ -43,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) requests: RequestLogs,
     #[cfg(feature = "jemalloc")]
     pub(crate) profiler: crate::heap::Profiler,
+    #[cfg(feature = "cpu-profile")]
+    pub(crate) cpu_profiler: crate::cpu::Profiler,
     /// What the service itself is asked in each round.
     pub(crate) probes: Probes,
     /// The process, then the heap, which reads what the others added.
@@ -82,6 +84,8 @@ impl Core {
         Ok(Self {
             #[cfg(feature = "jemalloc")]
             profiler: crate::heap::Profiler::new(config.leak_patience),
+            #[cfg(feature = "cpu-profile")]
+            cpu_profiler: crate::cpu::Profiler::default(),
             read_token,
             admin_token,
             registry,
@@ -303,6 +307,11 @@ impl Source for Core {
     #[cfg(feature = "jemalloc")]
     fn heap_profiler(&self) -> Option<crate::heap::Profiler> {
         Some(self.profiler.clone())
+    }
+
+    #[cfg(feature = "cpu-profile")]
+    fn cpu_profiler(&self) -> Option<crate::cpu::Profiler> {
+        Some(self.cpu_profiler.clone())
     }
 
     fn admin_asked(&self, route: &'static str, outcome: &'static str) {

@@ -5,7 +5,7 @@ mod message;
 mod naming;
 #[cfg(feature = "otlp")]
 pub(crate) mod otlp;
-#[cfg(feature = "jemalloc")]
+#[cfg(any(feature = "jemalloc", feature = "cpu-profile"))]
 pub(crate) mod pprof;
 pub(crate) mod prometheus;
 mod protobuf;

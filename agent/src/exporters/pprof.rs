@@ -1,4 +1,5 @@
-//! A heap profile as [pprof] reads it, and as collapsed stacks for flame graphs. How it was taken is not known here.
+//! Profiles, of the heap and of the processor, as [pprof] reads them, and as collapsed stacks for flame graphs. How they
+//! were taken is not known here.
 //!
 //! Addresses are those of memory, with the mappings and build ids that a reader needs who has the unstripped file; what
 //! is known by name in the process is written too.
@@ -9,13 +10,82 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use heartline_shared::UnixMillis;
 
 use super::message::Message;
-use crate::heap::{Frame, Mapping, Taken};
+use crate::symbols::{Frame, Mapping};
+
+/// A profile of any kind: stacks, and two numbers of each.
+#[derive(Debug)]
+pub(crate) struct Profile<'p> {
+    /// What the numbers are, and their units; tools show the second unless told otherwise.
+    kinds: [(&'static str, &'static str); 2],
+    /// Which of them collapsed stacks have.
+    collapsed: usize,
+    /// How much of the second lies between two samples.
+    period: f64,
+    stacks: Vec<Sampled<'p>>,
+    mappings: &'p [Mapping],
+    frames: &'p HashMap<usize, Arc<[Frame]>>,
+    span: Option<Duration>,
+    /// What else a reader should know.
+    remarks: &'p [String],
+}
+
+#[derive(Debug)]
+struct Sampled<'p> {
+    /// The name of the thread, where it matters.
+    thread: Option<&'p str>,
+    /// Return addresses, innermost first.
+    addresses: &'p [usize],
+    values: [f64; 2],
+}
+
+#[cfg(feature = "jemalloc")]
+impl<'p> From<&'p crate::heap::Taken> for Profile<'p> {
+    fn from(taken: &'p crate::heap::Taken) -> Self {
+        let sampled = |stack: &'p crate::heap::Stack| Sampled {
+            thread: None,
+            addresses: &stack.addresses,
+            values: [stack.objects, stack.bytes],
+        };
+        Self {
+            kinds: [("inuse_objects", "count"), ("inuse_space", "bytes")],
+            collapsed: 1,
+            period: taken.stacks.sample_bytes,
+            stacks: taken.stacks.stacks.iter().map(sampled).collect(),
+            mappings: &taken.stacks.mappings,
+            frames: &taken.frames,
+            span: taken.span,
+            remarks: &[],
+        }
+    }
+}
+
+#[cfg(feature = "cpu-profile")]
+impl<'p> From<&'p crate::cpu::Taken> for Profile<'p> {
+    fn from(taken: &'p crate::cpu::Taken) -> Self {
+        let period = taken.period.as_nanos() as f64;
+        let sampled = |stack: &'p crate::cpu::Stack| {
+            let samples = stack.samples as f64;
+            Sampled { thread: Some(&stack.thread), addresses: &stack.addresses, values: [samples, samples * period] }
+        };
+        Self {
+            kinds: [("samples", "count"), ("cpu", "nanoseconds")],
+            collapsed: 0,
+            period,
+            stacks: taken.stacks.iter().map(sampled).collect(),
+            mappings: &taken.mappings,
+            frames: &taken.frames,
+            span: Some(taken.span),
+            remarks: &taken.remarks,
+        }
+    }
+}
 
 /// Fields of `Profile` and of what is in it.
 mod field {
@@ -29,6 +99,7 @@ mod field {
     pub(super) const DURATION_NANOS: u32 = 10;
     pub(super) const PERIOD_TYPE: u32 = 11;
     pub(super) const PERIOD: u32 = 12;
+    pub(super) const COMMENT: u32 = 13;
     pub(super) const DEFAULT_SAMPLE_TYPE: u32 = 14;
 }
 
@@ -56,8 +127,9 @@ impl<'p> Tables<'p> {
     }
 }
 
-/// The profile with its symbols, as gzipped protobuf: objects and bytes of each stack.
-pub(crate) fn pprof(taken: &Taken, now: UnixMillis) -> Vec<u8> {
+/// The profile with its symbols, as gzipped protobuf.
+pub(crate) fn pprof<'p>(profile: impl Into<Profile<'p>>, now: UnixMillis) -> Vec<u8> {
+    let taken = profile.into();
     let mut bytes = Vec::new();
     let mut tables = Tables::default();
     let mut profile = Message(&mut bytes);
@@ -65,26 +137,35 @@ pub(crate) fn pprof(taken: &Taken, now: UnixMillis) -> Vec<u8> {
         message.integer(1, kind);
         message.integer(2, unit);
     };
-    let [objects, count, space, unit] =
-        ["inuse_objects", "count", "inuse_space", "bytes"].map(|text| tables.text(text));
-    profile.message(field::SAMPLE_TYPE, |message| pair(message, objects, count));
-    profile.message(field::SAMPLE_TYPE, |message| pair(message, space, unit));
-    let locations = locations(&mut profile, taken, &mut tables);
-    for stack in &taken.stacks.stacks {
+    let kinds = taken.kinds.map(|(kind, unit)| (tables.text(kind), tables.text(unit)));
+    let thread = tables.text("thread");
+    for (kind, unit) in kinds {
+        profile.message(field::SAMPLE_TYPE, |message| pair(message, kind, unit));
+    }
+    let locations = locations(&mut profile, &taken, &mut tables);
+    for stack in &taken.stacks {
+        let name = stack.thread.map(|name| tables.text(name));
         profile.message(field::SAMPLE, |sample| {
             let ids = stack.addresses.iter().filter_map(|address| locations.get(address));
             sample.message(1, |packed| ids.for_each(|id| packed.varint(*id)));
             // negative numbers of a difference are written in two's complement
-            let values = [stack.objects, stack.bytes].map(|value| whole(value).cast_unsigned());
+            let values = stack.values.map(|value| whole(value).cast_unsigned());
             sample.message(2, |packed| values.into_iter().for_each(|value| packed.varint(value)));
+            if let Some(name) = name {
+                sample.message(3, |label| pair(label, thread, name));
+            }
         });
     }
-    profile.message(field::PERIOD_TYPE, |message| pair(message, space, unit));
-    profile.integer(field::PERIOD, whole(taken.stacks.sample_bytes).unsigned_abs());
-    profile.integer(field::DEFAULT_SAMPLE_TYPE, space);
+    let (kind, unit) = kinds[1];
+    profile.message(field::PERIOD_TYPE, |message| pair(message, kind, unit));
+    profile.integer(field::PERIOD, whole(taken.period).unsigned_abs());
+    profile.integer(field::DEFAULT_SAMPLE_TYPE, kind);
     profile.integer(field::TIME_NANOS, now.0.saturating_mul(1_000_000));
     let nanos = taken.span.map_or(0, |span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
     profile.integer(field::DURATION_NANOS, nanos);
+    for remark in taken.remarks {
+        profile.integer(field::COMMENT, tables.text(remark));
+    }
     for text in &tables.listed {
         profile.text(field::STRING_TABLE, text);
     }
@@ -92,8 +173,8 @@ pub(crate) fn pprof(taken: &Taken, now: UnixMillis) -> Vec<u8> {
 }
 
 /// Writes mappings, functions and locations; gives the number of each address.
-fn locations<'p>(profile: &mut Message<'_>, taken: &'p Taken, tables: &mut Tables<'p>) -> BTreeMap<usize, u64> {
-    let mappings = &taken.stacks.mappings;
+fn locations<'p>(profile: &mut Message<'_>, taken: &Profile<'p>, tables: &mut Tables<'p>) -> BTreeMap<usize, u64> {
+    let mappings = taken.mappings;
     for (mapping, id) in mappings.iter().zip(1..) {
         let (file, build) = (tables.text(&mapping.path), tables.text(mapping.build_id.as_deref().unwrap_or_default()));
         let named = |frame: fn(&Frame) -> bool| {
@@ -114,7 +195,7 @@ fn locations<'p>(profile: &mut Message<'_>, taken: &'p Taken, tables: &mut Table
         });
     }
     let mut numbers = BTreeMap::new();
-    for address in taken.stacks.stacks.iter().flat_map(|stack| &stack.addresses) {
+    for address in taken.stacks.iter().flat_map(|stack| stack.addresses) {
         let next = numbers.len() as u64 + 1;
         numbers.entry(*address).or_insert(next);
     }
@@ -155,26 +236,30 @@ fn line<'p>(profile: &mut Message<'_>, frame: &'p Frame, tables: &mut Tables<'p>
     (number, u64::from(frame.line.unwrap_or(0)))
 }
 
-/// One line a stack, outermost function first, with its bytes: what flame graph tools read. Stacks that became less are
-/// negative, which differential flame graphs take.
-pub(crate) fn collapsed(taken: &Taken) -> String {
+/// One line a stack, outermost function first, with its number, the largest first: what flame graph tools read. Stacks that
+/// became less are negative, which differential flame graphs take.
+pub(crate) fn collapsed<'p>(profile: impl Into<Profile<'p>>) -> String {
+    let taken = profile.into();
     let mut lines: BTreeMap<String, f64> = BTreeMap::new();
-    for stack in &taken.stacks.stacks {
+    for stack in &taken.stacks {
         let mut line = String::new();
+        stack.thread.iter().for_each(|thread| push(&mut line, thread));
         for address in stack.addresses.iter().rev() {
             let frames = taken.frames.get(address).map(Arc::as_ref).unwrap_or_default();
             for frame in frames.iter().rev() {
                 push(&mut line, &frame.function);
             }
             if frames.is_empty() {
-                push(&mut line, &place(*address, &taken.stacks.mappings));
+                push(&mut line, &place(*address, taken.mappings));
             }
         }
-        *lines.entry(line).or_default() += stack.bytes;
+        *lines.entry(line).or_default() += stack.values[taken.collapsed];
     }
+    let mut lines: Vec<(String, f64)> = lines.into_iter().filter(|(_, value)| value.abs() >= 1.0).collect();
+    lines.sort_by(|(_, one), (_, other)| other.total_cmp(one));
     let mut out = String::new();
-    for (line, bytes) in lines.iter().filter(|(_, bytes)| bytes.abs() >= 1.0) {
-        let _ = writeln!(out, "{line} {}", whole(*bytes)); // a string takes everything
+    for (line, value) in lines {
+        let _ = writeln!(out, "{line} {}", whole(value)); // a string takes everything
     }
     out
 }
@@ -210,10 +295,10 @@ fn zipped(bytes: &[u8]) -> Vec<u8> {
     written.unwrap_or_default() // a vector takes everything
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "jemalloc"))]
 mod tests {
     use super::*;
-    use crate::heap::{Stack, Stacks};
+    use crate::heap::{Stack, Stacks, Taken};
 
     fn taken() -> Taken {
         let frame = |function: &str, line| Frame {

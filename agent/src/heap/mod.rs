@@ -12,10 +12,10 @@ mod slope;
 mod trend;
 
 pub(crate) use collector::HeapCollector;
-#[cfg(feature = "jemalloc")]
-pub(crate) use profile::{Frame, Mapping, Profiler, Refusal, Taken, exclude_this_thread};
 #[cfg(all(test, feature = "jemalloc"))]
-pub(crate) use profile::{Stack, Stacks};
+pub(crate) use profile::Stacks;
+#[cfg(feature = "jemalloc")]
+pub(crate) use profile::{Profiler, Refusal, Stack, Taken, exclude_this_thread};
 #[cfg(feature = "jemalloc")]
 pub(crate) use purge::{purge, purgeable};
 pub use report::HeapReport;

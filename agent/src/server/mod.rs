@@ -91,6 +91,12 @@ pub(crate) trait Source: Send + Sync {
         None
     }
 
+    /// What samples the processor; `None` when nothing does.
+    #[cfg(feature = "cpu-profile")]
+    fn cpu_profiler(&self) -> Option<crate::cpu::Profiler> {
+        None
+    }
+
     /// Somebody asked for an admin route, with this outcome: `ok`, `refused`, `limited`, `invalid` or `failed`.
     fn admin_asked(&self, _route: &'static str, _outcome: &'static str) {}
 }

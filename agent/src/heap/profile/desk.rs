@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::growth::Growth;
 use super::site::call_site;
 use super::stacks::{Stack, Stacks};
-use super::symbols::{Detail, Frame, Symbols};
+use crate::symbols::{Detail, Frame, Symbols};
 
 /// From this share of unnamed bytes on, the program is taken to be stripped.
 const NOTHING_NAMED: f64 = 0.99;

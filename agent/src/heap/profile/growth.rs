@@ -9,8 +9,9 @@ use std::cmp::Reverse;
 
 use heartline_shared::snapshot::{HEAP_SITES_MAX, HeapSite, HeapSites};
 
-use super::symbols::Frame;
+use super::site::spelled;
 use crate::heap::slope::Slope;
+use crate::symbols::Frame;
 
 /// Call sites with a history.
 pub(super) const SITES_MAX: usize = 64;
@@ -138,7 +139,7 @@ impl Growth {
     }
 
     fn site(&self, track: &Track, sample_bytes: f64) -> HeapSite {
-        let mut site = HeapSite { live_bytes: round(track.newest), survival: track.survival, ..track.site.to_site() };
+        let mut site = HeapSite { live_bytes: round(track.newest), survival: track.survival, ..spelled(&track.site) };
         let Some(pace) = self.pace(|at| f64::from(track.bytes[at])) else { return site };
         let certainty = (pace.grown.max(0.0) / sample_bytes).sqrt();
         let goes_on = if certainty < PACE_FROM_Z {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::symbols::Frame;
+use heartline_shared::snapshot::HeapSite;
+
+use crate::symbols::Frame;
 
 /// Crates that allocate on behalf of others, where only names are known.
 const BROKERS: &[&str] = &[
@@ -149,6 +151,28 @@ fn of_name(function: &str) -> Owner {
     }
 }
 
+/// The frame as a call site, its path from the package's folder on.
+pub(super) fn spelled(frame: &Frame) -> HeapSite {
+    let file = frame.file.as_deref().map(|file| shortened(file).to_owned());
+    HeapSite { function: spoken(&frame.function).to_owned(), file, line: frame.line, ..HeapSite::default() }
+}
+
+/// A name for people: the compiler calls the bodies of async functions and of closures that it inlined `{async_fn#0}<…>`
+/// and the like, without saying whose they are. File and line do.
+fn spoken(function: &str) -> &str {
+    let own = [("{async_fn", "async fn"), ("{async_block", "async block"), ("{closure", "closure")];
+    own.iter().find(|(start, _)| function.starts_with(start)).map_or(function, |(_, spoken)| spoken)
+}
+
+/// A path from the folder before `src` on, else its last two parts.
+fn shortened(path: &str) -> &str {
+    let from = path.rfind("/src/").or_else(|| path.rfind('/')).unwrap_or(0);
+    match path[..from].rfind('/') {
+        Some(before) => &path[before + 1..],
+        None => path,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,5 +219,31 @@ mod tests {
         assert_eq!(site(&stack).as_deref(), Some("<shop::orders::Orders as tower::Service<R>>::call"));
         assert_eq!(site(&stack[..4]).as_deref(), Some("tokio::runtime::task::raw::poll"));
         assert_eq!(site(&stack[5..]), None);
+    }
+
+    #[test]
+    fn a_body_without_a_name_of_its_own_is_called_what_it_is() {
+        for (name, text) in [
+            ("{async_fn#0}<shop::Event, core::pin::Pin<T>>", "async fn"),
+            ("{closure#3}", "closure"),
+            ("shop::load::{{closure}}", "shop::load::{{closure}}"),
+            ("shop::load", "shop::load"),
+        ] {
+            assert_eq!(spoken(name), text, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_path_begins_with_the_folder_of_the_package() {
+        for (path, short) in [
+            ("/home/ci/work/shop/src/faults/leak.rs", "shop/src/faults/leak.rs"),
+            ("shop/src/main.rs", "shop/src/main.rs"),
+            ("src/main.rs", "src/main.rs"),
+            ("/a/b/examples/replay.rs", "examples/replay.rs"),
+            ("main.rs", "main.rs"),
+            ("", ""),
+        ] {
+            assert_eq!(shortened(path), short, "{path}");
+        }
     }
 }

@@ -6,6 +6,8 @@
 
 use std::io::{BufRead, Error};
 
+use crate::symbols::Mapping;
+
 /// Stacks that are read of one dump; the rest is counted.
 const STACKS_MAX: usize = 32_768;
 /// Return addresses that are read of one stack: as many as jemalloc keeps.
@@ -31,17 +33,6 @@ pub(crate) struct Stack {
     pub(crate) addresses: Vec<usize>,
     pub(crate) bytes: f64,
     pub(crate) objects: f64,
-}
-
-/// Where a part of a file is in memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Mapping {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    pub(crate) file_offset: u64,
-    pub(crate) path: String,
-    /// What tells this build of the file from others, in hexadecimal; `None` when it was not looked up or has none.
-    pub(crate) build_id: Option<String>,
 }
 
 impl Stacks {
@@ -101,23 +92,6 @@ fn stack(addresses: Vec<usize>, counts: &str, sample_bytes: f64) -> Option<Stack
 
 fn address(word: &str) -> Option<usize> {
     usize::from_str_radix(word.strip_prefix("0x")?, 16).ok()
-}
-
-impl Mapping {
-    pub(crate) fn holds(&self, address: usize) -> bool {
-        (self.start..self.end).contains(&address)
-    }
-
-    /// A line of `/proc/PID/maps`; `None` for what is not code of a file.
-    fn read(line: &str) -> Option<Self> {
-        let mut words = line.split_ascii_whitespace();
-        let (start, end) = words.next()?.split_once('-')?;
-        let executable = words.next()?.contains('x');
-        let file_offset = u64::from_str_radix(words.next()?, 16).ok()?;
-        let path = line[line.find('/')?..].to_owned();
-        let [start, end] = [start, end].map(|bound| usize::from_str_radix(bound, 16).ok());
-        executable.then_some(Self { start: start?, end: end?, file_offset, path, build_id: None })
-    }
 }
 
 #[cfg(test)]

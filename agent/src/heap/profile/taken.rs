@@ -5,9 +5,9 @@ use std::io::BufReader;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::allocator;
 use super::stacks::{Stack, Stacks};
-use super::symbols::{Frame, Symbols};
-use super::{allocator, build_id};
+use crate::symbols::{Frame, Symbols, identify};
 
 /// A profile that was asked for.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Taken {
             self.frames.entry(*address).or_insert_with(|| symbols.at(*address));
         }
         symbols.unmap();
-        build_id::fill(&mut self.stacks.mappings);
+        identify(&mut self.stacks.mappings);
     }
 
     /// What is more than in `before`; what became less is negative, and what did not change is left out.

@@ -18,6 +18,9 @@ use crate::server::route::{Call, Credential, Document, Handler, Pending, Reply, 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Actions that a service is expected to register.
 const WELL_KNOWN: [&str; 4] = ["cache.warm", "cache.invalidate", "jobs.retry", "jobs.clear"];
+/// Actions that every agent has that is built with a feature.
+const FEATURED: [(&str, &str); 3] =
+    [("heap.purge", "jemalloc"), ("heap.profile", "jemalloc"), ("profile.cpu", "cpu-profile")];
 const DRY_RUN: Parameter =
     Parameter { name: "dry_run", form: Form::Flag, about: "Only say what would be done; change nothing." };
 const DONE: Document =
@@ -65,7 +68,7 @@ pub(super) const ROUTES: &[Route] = &[
     action(
         "/api/v1/actions/{name}",
         &[],
-        "Runs an action; the service registers its own, and `metrics.reset` and `heap.purge` are built in.",
+        "Runs an action; the service registers its own, and `metrics.reset`, `heap.purge`, `heap.profile` and `profile.cpu` are built in, the last three with the agent's features `jemalloc` and `cpu-profile`.",
         |call| {
             let name = call.segment.clone();
             Box::pin(run(call, name))
@@ -134,6 +137,7 @@ async fn run(call: Call, name: String) -> Reply {
             Ok(call.json(&with(head, &members)))
         }
         Ok(Ok(Err(ActionError::Refused(why)))) => Err(Problem::bad_request(why)),
+        Ok(Ok(Err(ActionError::Busy(why)))) => Err(Problem::conflict(why)),
         Ok(Ok(Err(ActionError::Failed(why)))) => Err(Problem::unavailable(format!("{name} did not work: {why}"))),
         Ok(Err(_gone)) => Err(Problem::unavailable(format!("{name} did not end: the service is stopping"))),
     }
@@ -144,6 +148,11 @@ fn problem(name: &str, refused: &Refused) -> Problem {
         Refused::Unknown if WELL_KNOWN.contains(&name) => Problem::not_implemented(format!(
             "the service registered no handler for {name}; it does so with `agent.action({name:?}, ..)`"
         )),
+        Refused::Unknown if let Some((_, feature)) = FEATURED.iter().find(|(featured, _)| *featured == name) => {
+            Problem::not_implemented(format!(
+                "{name} is not compiled in: build the service with the agent's feature `{feature}`"
+            ))
+        }
         Refused::Unknown => Problem::not_found("there is no such action; /api/v1/actions lists what there is"),
         Refused::Running { id, since } => {
             Problem::conflict(format!("{name} is running since {since} as operation {id}; wait for its end"))
@@ -167,6 +176,7 @@ fn ended(ended: &Ended) -> Value {
     let status = match &ended.result {
         Ok(_) => "done",
         Err(ActionError::Refused(_)) => "refused",
+        Err(ActionError::Busy(_)) => "busy",
         Err(ActionError::Failed(_)) => "failed",
     };
     let head = json!({

@@ -5,15 +5,12 @@ use std::fs::File;
 use object::Object as _;
 use object::read::ReadCache;
 
-use super::stacks::Mapping;
+use super::mapping::Mapping;
 
 /// Looks up the build ids of files; what cannot be read has none.
-pub(super) fn fill(mappings: &mut [Mapping]) {
+pub(crate) fn identify(mappings: &mut [Mapping]) {
     for mapping in mappings {
-        // the program itself, also when its file was replaced
-        let own = std::env::current_exe().is_ok_and(|path| path.to_string_lossy() == mapping.path);
-        let path = if own { "/proc/self/exe" } else { mapping.path.as_str() };
-        mapping.build_id = File::open(path).ok().and_then(of);
+        mapping.build_id = mapping.open().ok().and_then(of);
     }
 }
 
@@ -36,7 +33,7 @@ mod tests {
         let path = |path: &str| Mapping { path: path.to_owned(), ..Mapping::default() };
         let mut mappings = vec![path("/proc/self/maps"), path("/nowhere")];
         mappings.extend(library.map(|(_, rest)| path(&format!("/{rest}"))));
-        fill(&mut mappings);
+        identify(&mut mappings);
         assert_eq!([&mappings[0].build_id, &mappings[1].build_id], [&None, &None]);
         for library in &mappings[2..] {
             assert!(library.build_id.as_ref().is_some_and(|id| id.len() >= 16), "{library:?}");

@@ -10,8 +10,6 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
 
-use heartline_shared::snapshot::HeapSite;
-
 /// Addresses that are remembered: about 2 MiB. When there are more, all are forgotten and looked up anew.
 const ADDRESSES_MAX: usize = 16_384;
 /// Bytes that are kept of a name or a path.
@@ -28,7 +26,7 @@ pub(crate) struct Frame {
 
 /// What the program carries of its own debug information.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Detail {
+pub(crate) enum Detail {
     /// Nothing: it is stripped.
     #[default]
     Nothing,
@@ -40,7 +38,7 @@ pub(super) enum Detail {
 
 /// Looks up addresses and remembers what it found.
 #[derive(Debug, Default)]
-pub(super) struct Symbols {
+pub(crate) struct Symbols {
     known: HashMap<usize, Arc<[Frame]>>,
     names: HashSet<Arc<str>>,
     detail: Detail,
@@ -50,7 +48,7 @@ pub(super) struct Symbols {
 
 impl Symbols {
     /// The frames at a return address, inlined ones first; none when nothing is known.
-    pub(super) fn at(&mut self, address: usize) -> Arc<[Frame]> {
+    pub(crate) fn at(&mut self, address: usize) -> Arc<[Frame]> {
         if let Some(frames) = self.known.get(&address) {
             return Arc::clone(frames);
         }
@@ -78,12 +76,12 @@ impl Symbols {
     }
 
     /// The most that any address so far had.
-    pub(super) fn detail(&self) -> Detail {
+    pub(crate) fn detail(&self) -> Detail {
         self.detail
     }
 
     /// Gives the debug information back; what was found stays.
-    pub(super) fn unmap(&mut self) {
+    pub(crate) fn unmap(&mut self) {
         if std::mem::take(&mut self.mapped) {
             backtrace::clear_symbol_cache();
         }
@@ -98,30 +96,6 @@ impl Symbols {
         let kept: Arc<str> = cut.into();
         self.names.insert(Arc::clone(&kept));
         kept
-    }
-}
-
-impl Frame {
-    /// The frame as a call site, its path from the package's folder on.
-    pub(super) fn to_site(&self) -> HeapSite {
-        let file = self.file.as_deref().map(|file| shortened(file).to_owned());
-        HeapSite { function: spoken(&self.function).to_owned(), file, line: self.line, ..HeapSite::default() }
-    }
-}
-
-/// A name for people: the compiler calls the bodies of async functions and of closures that it inlined `{async_fn#0}<…>`
-/// and the like, without saying whose they are. File and line do.
-fn spoken(function: &str) -> &str {
-    let own = [("{async_fn", "async fn"), ("{async_block", "async block"), ("{closure", "closure")];
-    own.iter().find(|(start, _)| function.starts_with(start)).map_or(function, |(_, spoken)| spoken)
-}
-
-/// A path from the folder before `src` on, else its last two parts.
-fn shortened(path: &str) -> &str {
-    let from = path.rfind("/src/").or_else(|| path.rfind('/')).unwrap_or(0);
-    match path[..from].rfind('/') {
-        Some(before) => &path[before + 1..],
-        None => path,
     }
 }
 
@@ -148,37 +122,11 @@ mod tests {
         let mut symbols = Symbols::default();
         let frames = symbols.at(here());
         let frame = frames.iter().find(|frame| frame.function.ends_with("here")).expect("the function is named");
-        assert!(frame.file.as_deref().is_some_and(|file| file.ends_with("profile/symbols.rs")), "{frame:?}");
+        assert!(frame.file.as_deref().is_some_and(|file| file.ends_with("symbols/names.rs")), "{frame:?}");
         assert!(frame.line.is_some_and(|line| line > 100), "{frame:?}");
         assert_eq!(symbols.detail(), Detail::Lines);
         symbols.unmap();
         assert_eq!(symbols.at(here()), frames, "what was found stays");
         assert!(symbols.at(16).is_empty(), "nothing is there");
-    }
-
-    #[test]
-    fn a_body_without_a_name_of_its_own_is_called_what_it_is() {
-        for (name, text) in [
-            ("{async_fn#0}<shop::Event, core::pin::Pin<T>>", "async fn"),
-            ("{closure#3}", "closure"),
-            ("shop::load::{{closure}}", "shop::load::{{closure}}"),
-            ("shop::load", "shop::load"),
-        ] {
-            assert_eq!(spoken(name), text, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_path_begins_with_the_folder_of_the_package() {
-        for (path, short) in [
-            ("/home/ci/work/shop/src/faults/leak.rs", "shop/src/faults/leak.rs"),
-            ("shop/src/main.rs", "shop/src/main.rs"),
-            ("src/main.rs", "src/main.rs"),
-            ("/a/b/examples/replay.rs", "examples/replay.rs"),
-            ("main.rs", "main.rs"),
-            ("", ""),
-        ] {
-            assert_eq!(shortened(path), short, "{path}");
-        }
     }
 }
