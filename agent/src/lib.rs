@@ -16,7 +16,8 @@
 //! ```
 //!
 //! The agent runs on a thread of its own. Recording takes no lock, makes no system call and allocates nothing once a
-//! series exists. It installs no signal handler, panic hook, allocator or subscriber unless told to.
+//! series exists. It installs no signal handler, panic hook, allocator or subscriber unless told to:
+//! with the feature `cpu-profile`, asking for a profile of the processor is telling it so, for as long as that takes.
 //!
 //! # Layers, lowest first
 //! `clock`, `config`, `error`; `recording` (logs and stores); `instruments` (the hot path); `registry` (who owns the instruments); `signals` (what the

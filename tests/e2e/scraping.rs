@@ -71,6 +71,7 @@ fn a_real_prometheus_reads_native_histograms_and_their_quantiles_are_ours() -> R
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "how many there were is shown")]
 fn a_real_prometheus_keeps_exemplars_that_lead_to_the_traces_of_the_load() -> Result<()> {
     let shop = Shop::start(Setup::default())?;
     let prometheus = Prometheus::start(shop.agent_url().trim_start_matches("http://"))?;

@@ -374,10 +374,10 @@ mod tests {
         black_box(spend(Duration::from_millis(400)));
         let (mut samples, mut whole) = (0, 0);
         sampling.read(|sample| {
-            let walked = walker.walk(sample);
+            let stack = walker.walk(sample);
             samples += 1;
-            whole += usize::from(walked.whole && walked.addresses.len() > 3);
-            assert!(walker.mappings.iter().any(|mapping| mapping.holds(walked.addresses[0] - 1)), "code was running");
+            whole += usize::from(stack.whole && stack.addresses.len() > 3);
+            assert!(walker.mappings.iter().any(|mapping| mapping.holds(stack.addresses[0] - 1)), "code was running");
         });
         assert!(samples >= 10, "{samples} of up to {COPIES}");
         assert!(whole * 10 >= samples * 9, "{whole} of {samples} to the end");

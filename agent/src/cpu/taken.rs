@@ -33,13 +33,15 @@ pub(crate) struct Stack {
     pub(crate) thread: Arc<str>,
     /// Return addresses, innermost first.
     pub(crate) addresses: Vec<usize>,
+    /// Whether the last of them is the outermost call.
+    pub(crate) whole: bool,
     pub(crate) samples: u64,
 }
 
 /// Samples as they come.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    stacks: HashMap<(Arc<str>, Vec<usize>), u64>,
+    stacks: HashMap<(Arc<str>, Vec<usize>, bool), u64>,
     threads: HashMap<u32, Arc<str>>,
     seen: u64,
     left_out: u64,
@@ -64,7 +66,7 @@ impl Tally {
         self.cut += u64::from(!whole);
         let name = Arc::clone(self.threads.entry(thread).or_insert_with(|| name(thread)));
         let full = self.stacks.len() >= STACKS_MAX;
-        match self.stacks.entry((name, addresses)) {
+        match self.stacks.entry((name, addresses, whole)) {
             std::collections::hash_map::Entry::Vacant(_) if full => self.left_out += 1,
             entry => *entry.or_default() += 1,
         }
@@ -74,13 +76,13 @@ impl Tally {
     pub(super) fn into_taken(self, mut mappings: Vec<Mapping>, ended: Ended) -> Taken {
         let mut symbols = Symbols::default();
         let mut frames = HashMap::new();
-        for address in self.stacks.keys().flat_map(|(_, addresses)| addresses) {
+        for address in self.stacks.keys().flat_map(|(_, addresses, _)| addresses) {
             frames.entry(*address).or_insert_with(|| symbols.at(*address));
         }
         symbols.unmap();
         identify(&mut mappings);
         let remarks = self.remarks(symbols.detail(), ended);
-        let stack = |((thread, addresses), samples)| Stack { thread, addresses, samples };
+        let stack = |((thread, addresses, whole), samples)| Stack { thread, addresses, whole, samples };
         let mut stacks: Vec<Stack> = self.stacks.into_iter().map(stack).collect();
         stacks.sort_by(|one, other| other.samples.cmp(&one.samples).then_with(|| one.addresses.cmp(&other.addresses)));
         Taken { period: ended.period, span: ended.span, stacks, mappings, frames, remarks }
@@ -172,7 +174,7 @@ mod tests {
     fn equal_stacks_are_counted_and_too_many_different_ones_are_told() {
         let mut tally = Tally::default();
         (0..3).for_each(|_| tally.add(0, vec![1, 2], true));
-        (0..STACKS_MAX + 1).for_each(|at| tally.add(0, vec![at + 10], at > 0));
+        (0..=STACKS_MAX).for_each(|at| tally.add(0, vec![at + 10], at > 0));
         let taken = tally.into_taken(Vec::new(), ended(100_000, 4));
         assert_eq!(
             (taken.stacks[0].samples, &taken.stacks[0].addresses[..]),

@@ -42,8 +42,13 @@ struct Sampled<'p> {
     thread: Option<&'p str>,
     /// Return addresses, innermost first.
     addresses: &'p [usize],
+    /// Whether the last of them is the outermost call, as far as that is known.
+    whole: bool,
     values: [f64; 2],
 }
+
+/// Stands for the callers of a stack that is not whole.
+const CUT: &str = "[callers unknown]";
 
 #[cfg(feature = "jemalloc")]
 impl<'p> From<&'p crate::heap::Taken> for Profile<'p> {
@@ -51,6 +56,7 @@ impl<'p> From<&'p crate::heap::Taken> for Profile<'p> {
         let sampled = |stack: &'p crate::heap::Stack| Sampled {
             thread: None,
             addresses: &stack.addresses,
+            whole: true,
             values: [stack.objects, stack.bytes],
         };
         Self {
@@ -72,7 +78,12 @@ impl<'p> From<&'p crate::cpu::Taken> for Profile<'p> {
         let period = taken.period.as_nanos() as f64;
         let sampled = |stack: &'p crate::cpu::Stack| {
             let samples = stack.samples as f64;
-            Sampled { thread: Some(&stack.thread), addresses: &stack.addresses, values: [samples, samples * period] }
+            Sampled {
+                thread: Some(&stack.thread),
+                addresses: &stack.addresses,
+                whole: stack.whole,
+                values: [samples, samples * period],
+            }
         };
         Self {
             kinds: [("samples", "count"), ("cpu", "nanoseconds")],
@@ -244,6 +255,9 @@ pub(crate) fn collapsed<'p>(profile: impl Into<Profile<'p>>) -> String {
     for stack in &taken.stacks {
         let mut line = String::new();
         stack.thread.iter().for_each(|thread| push(&mut line, thread));
+        if !stack.whole {
+            push(&mut line, CUT);
+        }
         for address in stack.addresses.iter().rev() {
             let frames = taken.frames.get(address).map(Arc::as_ref).unwrap_or_default();
             for frame in frames.iter().rev() {

@@ -139,12 +139,16 @@ pub(super) fn info(snapshot: &Snapshot) -> Value {
     let features: Vec<&str> = [
         ("apalis", cfg!(feature = "apalis")),
         ("axum", cfg!(feature = "axum")),
+        ("cpu-profile", cfg!(feature = "cpu-profile")),
         ("jemalloc", cfg!(feature = "jemalloc")),
         ("moka", cfg!(feature = "moka")),
+        ("otlp", cfg!(feature = "otlp")),
         ("redis", cfg!(feature = "redis")),
         ("sqlx", cfg!(feature = "sqlx")),
         ("system", cfg!(feature = "system")),
+        ("tls", cfg!(feature = "tls")),
         ("tower", cfg!(feature = "tower")),
+        ("zstd", cfg!(feature = "zstd")),
     ]
     .into_iter()
     .filter_map(|(name, on)| on.then_some(name))

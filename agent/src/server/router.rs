@@ -101,7 +101,14 @@ impl Router {
         };
         if credential == Credential::Admin {
             let status = outcome.as_ref().map_or_else(|problem| problem.status, http::Response::status);
-            self.state.fresh.source().admin_asked(route.path, outcome_word(status.as_u16()));
+            let outcome_word = outcome_word(status.as_u16());
+            self.state.fresh.source().admin_asked(route.path, outcome_word);
+            // actions say themselves what came of them
+            if route.verb == Verb::Get {
+                let caller = caller.address.map_or_else(|| "local".to_owned(), |address| address.to_string());
+                let route = route.path;
+                tracing::info!(target: "heartline::audit", route, caller, outcome = outcome_word, "an admin route was asked");
+            }
         }
         outcome
     }

@@ -21,7 +21,7 @@ fn contract() -> Value {
     let mut contract: Value = serde_json::from_str(include_str!("../../openapi.json")).unwrap();
     for operations in contract["paths"].as_object_mut().unwrap().values_mut() {
         for operation in operations.as_object_mut().unwrap().values_mut() {
-            let parameters = operation["parameters"].as_array_mut();
+            let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
             for parameter in parameters.into_iter().flatten() {
                 // a profile of five minutes is answered after five minutes
                 if parameter["name"] == "seconds" {

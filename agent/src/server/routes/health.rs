@@ -91,8 +91,41 @@ fn draft(snapshot: &Snapshot, overall: Overall) -> Value {
         }
         checks.insert(format!("{}:responseTime", check.name), json!([row]));
     }
+    for (name, row) in observed(snapshot) {
+        if let Some(rows) = checks.entry(name).or_insert_with(|| json!([])).as_array_mut() {
+            rows.push(row);
+        }
+    }
     document["checks"] = checks.into();
     document
+}
+
+const POOL: &str = "db.client.connection.pool.name";
+
+/// What is measured beside the checks: how full memory is, and each pool of connections. Such a row stands as the built-in
+/// check of its kind does, which for pools is said of the one that it names.
+fn observed(snapshot: &Snapshot) -> Vec<(&'static str, Value)> {
+    let check = |name: &str| snapshot.checks.iter().find(|check| check.name == name);
+    let ratio = |used: Option<f64>, all: Option<f64>| Some(used? / all.filter(|all| *all > 0.0)?);
+    let time = snapshot.ts_ms.to_string();
+    let row = |status: Option<CheckStatus>, kind: &str, value: f64| {
+        let status = status.unwrap_or(CheckStatus::Pass);
+        json!({"status": status, "componentType": kind, "observedValue": value, "observedUnit": "ratio", "time": &time})
+    };
+    let memory = ratio(sum(snapshot, "process.memory.usage", &[]), sum(snapshot, "heartline.memory.limit", &[]));
+    let status = check("memory").and_then(|check| check.status);
+    let mut rows: Vec<_> = memory.map(|used| ("memory:utilization", row(status, "system", used))).into_iter().collect();
+    let pools = snapshot.family("db.client.connection.max").map_or(&[][..], |family| &family.numbers);
+    for (pool, max) in pools.iter().filter_map(|series| Some((series.labels.value(POOL)?, series.value))) {
+        let labels = [(POOL, pool), ("db.client.connection.state", "used")];
+        let Some(used) = sum(snapshot, "db.client.connection.count", &labels).filter(|_| max > 0.0) else { continue };
+        let named = |message: &String| message.starts_with(&format!("pool {pool}:"));
+        let status = check("pool").filter(|check| check.message.as_ref().is_some_and(named)).and_then(|it| it.status);
+        let mut row = row(status, "datastore", used / max);
+        (row["componentId"], row["output"]) = (pool.into(), format!("{used} of {max} connections used").into());
+        rows.push(("db:connections", row));
+    }
+    rows
 }
 
 /// Whether the first check of one of these names passes, and how long it took; unknown without such a check.
@@ -161,8 +194,8 @@ fn draft_schema() -> Value {
 
 #[cfg(test)]
 mod tests {
-    use heartline_shared::UnixMillis;
     use heartline_shared::snapshot::Criticality;
+    use heartline_shared::{Labels, UnixMillis};
 
     use super::*;
 
@@ -184,5 +217,40 @@ mod tests {
         assert!(document["errors"]["rate"].is_null());
         let draft = draft(&snapshot, Overall::Unhealthy);
         assert_eq!(draft["checks"]["database:responseTime"][0]["output"], "connection refused");
+        assert!(draft["checks"].as_object().unwrap().len() == 1, "nothing else is known: {draft}");
+    }
+
+    #[test]
+    fn how_full_memory_and_each_pool_are_stands_beside_the_checks() {
+        let mut families = crate::snapshot::Families::default();
+        families.number("process.memory.usage", Labels::empty(), 41.0);
+        families.number("heartline.memory.limit", Labels::empty(), 100.0);
+        for (pool, used) in [("main", 43.0), ("reports", 5.0)] {
+            let pool = ("db.client.connection.pool.name", pool);
+            families.number("db.client.connection.max", Labels::from_pairs([pool]), 50.0);
+            let state = |state| Labels::from_pairs([pool, ("db.client.connection.state", state)]);
+            families.number("db.client.connection.count", state("used"), used);
+            families.number("db.client.connection.count", state("idle"), 1.0);
+        }
+        let check = |name: &str, message: &str| CheckResult {
+            name: name.to_owned(),
+            criticality: Criticality::NonCritical,
+            status: Some(CheckStatus::Warn),
+            latency_seconds: None,
+            checked_at_ms: None,
+            message: Some(message.to_owned()),
+        };
+        let checks = vec![check("pool", "pool main: 43 of 50 connections are used")];
+        let snapshot = Snapshot { metrics: families.into_sorted(), checks, ..Snapshot::default() };
+        let document = draft(&snapshot, Overall::Degraded);
+        let memory = &document["checks"]["memory:utilization"][0];
+        assert_eq!((&memory["status"], &memory["observedValue"]), (&json!("pass"), &json!(0.41)));
+        let pools = document["checks"]["db:connections"].as_array().unwrap();
+        let shown: Vec<_> = pools.iter().map(|row| (&row["componentId"], &row["status"], &row["output"])).collect();
+        let expected = [("main", "warn", "43 of 50 connections used"), ("reports", "pass", "5 of 50 connections used")];
+        assert_eq!(shown.len(), 2);
+        for ((id, status, output), expected) in shown.into_iter().zip(expected) {
+            assert_eq!((id, status, output), (&json!(expected.0), &json!(expected.1), &json!(expected.2)));
+        }
     }
 }

@@ -87,7 +87,7 @@ pub(super) const ROUTES: &[Route] = &[
             Document {
                 status: 200,
                 content_type: COLLAPSED,
-                about: "With `format=collapsed`: samples a stack, which begins with the name of the thread; the most frequent first.",
+                about: "With `format=collapsed`: samples a stack, which begins with the name of the thread, and with `[callers unknown]` where it is deeper than 64 KiB; the most frequent first.",
                 schema: text,
             },
         ],

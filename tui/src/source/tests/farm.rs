@@ -114,7 +114,7 @@ fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// A document, or with `since` one of changes.
-fn sent(document: Document, since: Option<u64>) -> Vec<u8> {
+fn sent(document: &Document, since: Option<u64>) -> Vec<u8> {
     let mut wire = serde_json::to_value(document.snapshot()).unwrap();
     if let Some(since) = since {
         wire["since"] = since.into();
@@ -335,20 +335,20 @@ async fn a_slow_reader_sees_the_newest_outcome_of_each_target() {
 #[tokio::test]
 async fn a_target_is_asked_for_what_changed_and_the_whole_is_made_of_it() {
     let honest = |since: Option<u64>, nth| match since {
-        None => sent(whole(nth), None),
-        Some(_) => sent(changed(nth), since),
+        None => sent(&whole(nth), None),
+        Some(_) => sent(&changed(nth), since),
     };
     let server = Server::start(Manner::Changing(honest)).await;
     let outcomes = outcomes(&server, 6).await;
     let answers: Vec<_> = outcomes.iter().map(|outcome| outcome.answer.as_ref().unwrap()).collect();
     for answer in &answers {
-        let second = answer.snapshot.uptime_seconds as u64;
+        let second = answer.snapshot.seq / 1_000;
         assert_eq!(*answer.snapshot, whole(second).snapshot(), "as if it had been sent whole");
     }
     let heads = server.heads();
     assert!(!heads[0].contains("since=") && heads[1..].iter().all(|head| head.contains("since=")), "{heads:?}");
-    let (first, last) = (answers[0].bytes, answers[5].bytes);
-    assert!(answers[0].snapshot.uptime_seconds > 1.0 || last < first, "{last} of {first} bytes");
+    let (sent, all) = (answers[5].bytes, serde_json::to_vec(&whole(6).snapshot()).unwrap().len() as u64);
+    assert!(sent < all, "{sent} of {all} bytes");
 }
 
 #[tokio::test]
@@ -360,19 +360,19 @@ async fn what_a_target_says_of_changes_is_not_believed() {
     }
     let liars: [(&str, Make); 4] = [
         ("changes of a document that was not asked about", |since, nth| match since {
-            None => sent(whole(nth), None),
-            Some(since) => sent(lie(nth), Some(since + 1)),
+            None => sent(&whole(nth), None),
+            Some(since) => sent(&lie(nth), Some(since + 1)),
         }),
         ("older than what is known", |since, nth| match since {
-            None => sent(whole(nth), None),
-            Some(_) => sent(lie(0), since),
+            None => sent(&whole(nth), None),
+            Some(_) => sent(&lie(0), since),
         }),
         ("another process under the same number", |since, nth| match since {
-            None => sent(whole(nth), None),
-            Some(_) => sent(lie(nth).edit(|it| it.started_at_ms.0 += 5), since),
+            None => sent(&whole(nth), None),
+            Some(_) => sent(&lie(nth).edit(|it| it.started_at_ms.0 += 5), since),
         }),
         ("an agent that does not know changes", |since, nth| match since {
-            None => sent(whole(nth), None),
+            None => sent(&whole(nth), None),
             Some(_) => answer("400 Bad Request", "", b"{}"),
         }),
     ];
@@ -380,13 +380,13 @@ async fn what_a_target_says_of_changes_is_not_believed() {
         let server = Server::start(Manner::Changing(make)).await;
         for outcome in outcomes(&server, 5).await {
             let snapshot = outcome.answer.expect(name).snapshot;
-            assert_eq!(*snapshot, whole(snapshot.uptime_seconds as u64).snapshot(), "{name}");
+            assert_eq!(*snapshot, whole(snapshot.seq / 1_000).snapshot(), "{name}");
         }
         let asked = server.heads().iter().filter(|head| head.contains("since=")).count();
         let knows = !name.contains("does not know");
         assert!(if knows { asked > 1 } else { asked == 1 }, "{name}: asked for changes {asked} times");
     }
-    let always: Make = |since, nth| sent(lie(nth), Some(since.unwrap_or(3)));
+    let always: Make = |since, nth| sent(&lie(nth), Some(since.unwrap_or(3)));
     let explanation = failure(Manner::Changing(always)).await;
     assert!(explanation.contains("where the whole snapshot was asked for"), "{explanation}");
 }
@@ -394,11 +394,11 @@ async fn what_a_target_says_of_changes_is_not_believed() {
 #[tokio::test]
 async fn a_restart_between_two_polls_is_seen_in_the_next_document() {
     let restarting = |since: Option<u64>, nth| match (since, nth) {
-        (None, 1) => sent(whole(900), None),
-        (Some(_), 2) => sent(changed(901), since),
+        (None, 1) => sent(&whole(900), None),
+        (Some(_), 2) => sent(&changed(901), since),
         // the new process has a document of that number too, by chance
-        (Some(_), 3) => sent(Document::of_process(5_000_000, Duration::from_secs(950)), since),
-        _ => sent(Document::of_process(5_000_000, Duration::from_secs(951)), None),
+        (Some(_), 3) => sent(&Document::of_process(5_000_000, Duration::from_secs(950)), since),
+        _ => sent(&Document::of_process(5_000_000, Duration::from_secs(951)), None),
     };
     let server = Server::start(Manner::Changing(restarting)).await;
     let third = outcomes(&server, 3).await.remove(2).answer.unwrap();
