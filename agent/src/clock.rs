@@ -45,6 +45,16 @@ impl Stamp {
         COUNTER.delta_as_nanos(self.0, later.0)
     }
 
+    /// The reading `nanos` before this one, as near as the counter's calibration has it.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn before(self, nanos: u64) -> Self {
+        // a long piece of counter says how many cycles a nanosecond has
+        const PIECE: u64 = 1 << 32;
+        let piece_nanos = u128::from(COUNTER.delta_as_nanos(0, PIECE)).max(1);
+        let cycles = u128::from(nanos) * u128::from(PIECE) / piece_nanos;
+        Self(self.0.saturating_sub(u64::try_from(cycles).unwrap_or(u64::MAX)))
+    }
+
     /// Nanoseconds since `self`.
     #[inline]
     pub(crate) fn elapsed_nanos(self) -> u64 {
@@ -73,6 +83,13 @@ impl Tick {
         let wall = UnixMillis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
         Self { mono: since_boot(), wall }
     }
+}
+
+/// Nanoseconds from 1970 until now by the wall clock.
+#[cfg(feature = "tracing")]
+pub(crate) fn wall_nanos() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

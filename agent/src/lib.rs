@@ -20,7 +20,7 @@
 //! with the feature `cpu-profile`, asking for a profile of the processor is telling it so, for as long as that takes.
 //!
 //! # Layers, lowest first
-//! `clock`, `config`, `error`; `recording` (logs and stores); `instruments` (the hot path); `registry` (who owns the instruments); `signals` (what the
+//! `clock`, `config`, `error`; `recording` (logs and stores); `trace` (the spans of requests); `instruments` (the hot path); `registry` (who owns the instruments); `signals` (what the
 //! product is about); `heap`, `cpu` and `process` (what is sampled; `symbols` names addresses); `recorder` (the newest hours); `actions` (what a person may make the service do); `integrations` (one file, one feature, one crate);
 //! `snapshot` (everything as one value); `exporters` and `server` (the value as bytes); `agent` (wires them).
 
@@ -46,6 +46,7 @@ mod signals;
 mod snapshot;
 #[cfg(any(feature = "jemalloc", feature = "cpu-profile"))]
 mod symbols;
+pub mod trace;
 
 pub use actions::{ActionError, ActionOutcome, ActionRequest};
 pub use agent::{Agent, AgentBuilder};

@@ -30,6 +30,8 @@ pub(crate) const CRATES: &[CrateLayers] = &[
         order: &[
             &["clock", "config", "error", "jemalloc"],
             &["recording"],
+            // spans of requests; what the signals observe is among them
+            &["trace"],
             &["instruments"],
             // the value that readers get; the layers above fill it
             &["snapshot"],

@@ -39,6 +39,7 @@ use crate::{Agent, RequestGuard, Route};
 
 /// Where a request says which trace it belongs to, and an answer which request it answers.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A body that is no longer than this, and says so, is sent with its head.
 const WITH_HEAD_MAX: u64 = 16 << 10;
@@ -270,6 +271,8 @@ impl OpenRequest {
     pub(super) fn new<B>(mut guard: RequestGuard, request: &Request<B>) -> Self {
         if let Some(trace) = value_of(request.headers(), &TRACEPARENT) {
             guard.traceparent(trace.as_bytes());
+            let states = request.headers().get_all(TRACESTATE);
+            states.iter().for_each(|state| guard.tracestate(state.as_bytes()));
         }
         let method = request.method();
         Self { guard: Some(guard), answer_has_body: *method != Method::HEAD && *method != Method::CONNECT }
@@ -277,6 +280,7 @@ impl OpenRequest {
 
     /// Runs a call into the service; if it panics, so did the request.
     pub(super) fn watch<T>(&mut self, call: impl FnOnce() -> T) -> T {
+        let _scope = self.guard.as_ref().map(RequestGuard::scope);
         let mark = Mark::now();
         let done = Unwinding::watch(&mut self.guard, call);
         if let Some(guard) = &mut self.guard {
@@ -412,7 +416,9 @@ impl<B: Body> Body for ObservedBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
+        let scope = this.open.as_ref().map(|open| open.guard.scope());
         let frame = ready!(Unwinding::watch(this.open, || this.inner.as_mut().poll_frame(context)));
+        drop(scope); // before the request ends
         match &frame {
             None => end(this.open),
             Some(Ok(frame)) => {

@@ -44,7 +44,6 @@ enum Given {
     Text(String),
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "declared ahead of the first route that uses it"))]
 impl Query {
     /// Parses `query` as `declared` says. With `strict`, a parameter that is not declared is an error: a slip in a name
     /// must not quietly give another answer.

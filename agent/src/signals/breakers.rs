@@ -10,6 +10,7 @@ use crate::instruments::{Counter, Histogram};
 use crate::registry::{Registry, Room};
 use crate::signals::spent::{Spending, spend};
 use crate::snapshot::Families;
+use crate::trace::{self, Work};
 
 /// Where a breaker stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -66,17 +67,17 @@ impl Breaker {
 
     /// A call went through and succeeded.
     pub fn success(&self, took: Duration) {
-        record(&self.0.success, took);
+        self.0.record(&self.0.success, took, None);
     }
 
     /// A call went through and failed.
     pub fn failure(&self, took: Duration) {
-        record(&self.0.failure, took);
+        self.0.record(&self.0.failure, took, Some("failure"));
     }
 
     /// A call went through and failed in a way that says nothing about the other side.
     pub fn ignored(&self, took: Duration) {
-        record(&self.0.ignored, took);
+        self.0.record(&self.0.ignored, took, None);
     }
 
     /// A call was not made because the breaker is open.
@@ -94,8 +95,12 @@ impl Breaker {
     }
 }
 
-fn record((calls, took): &(Counter, Histogram), duration: Duration) {
-    spend(Spending::Outbound, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-    calls.increment();
-    took.record(duration);
+impl Series {
+    fn record(&self, (calls, took): &(Counter, Histogram), duration: Duration, error_type: Option<&str>) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        trace::add(|| Work::breaker(self.labels.value("circuit_breaker.name").unwrap_or_default()), nanos, error_type);
+        spend(Spending::Outbound, nanos);
+        calls.increment();
+        took.record(duration);
+    }
 }

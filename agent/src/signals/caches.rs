@@ -10,6 +10,7 @@ use crate::registry::{Registry, Room};
 use crate::signals::resolved::Resolved;
 use crate::signals::spent::{Spending, spend};
 use crate::snapshot::Families;
+use crate::trace::{Child, Work};
 
 /// Why an entry left a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +49,16 @@ pub enum CacheOperation {
     Set,
     /// An invalidation.
     Delete,
+}
+
+impl CacheOperation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Set => "set",
+            Self::Delete => "delete",
+        }
+    }
 }
 
 /// What a cache holds now; what the probe answers.
@@ -134,9 +145,12 @@ impl Cache {
     /// Runs an operation and records how long it took; an abandoned one is not recorded.
     pub async fn time<T>(&self, operation: CacheOperation, work: impl Future<Output = T>) -> T {
         let start = Stamp::now();
+        let mut child = Child::begin(|| self.0.work(operation), start);
         let result = work.await;
         let series = &*self.0;
-        let nanos = start.elapsed_nanos();
+        let now = Stamp::now();
+        let nanos = start.nanos_until(now);
+        child.end(now, None, None);
         spend(Spending::Cache, nanos);
         series.timed.with(&operation, || series.resolve(operation), |histogram| histogram.record_units(nanos));
         result
@@ -166,13 +180,14 @@ impl Cache {
 }
 
 impl Series {
+    /// An operation as a span.
+    fn work(&self, operation: CacheOperation) -> Work<'_> {
+        let label = |name| self.labels.value(name).unwrap_or_default();
+        Work::cache(operation.name(), label("cache.name"), label("cache.tier"))
+    }
+
     fn resolve(&self, operation: CacheOperation) -> Histogram {
-        let name = match operation {
-            CacheOperation::Get => "get",
-            CacheOperation::Set => "set",
-            CacheOperation::Delete => "delete",
-        };
-        let labels = self.labels.clone().with("cache.operation", name);
+        let labels = self.labels.clone().with("cache.operation", operation.name());
         self.registry.histogram("heartline.cache.operation.duration", labels, Room::Reserved)
     }
 }

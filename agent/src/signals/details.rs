@@ -14,7 +14,7 @@ const SPARE_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Details {
     pub(crate) spent: Spent,
-    /// As the request came with it; not checked.
+    /// As digits: the one that the request came with, or once its spans are kept, that of these.
     pub(crate) trace: Option<[u8; DIGITS]>,
     pub(crate) request_id: Option<Box<ShortText>>,
 }

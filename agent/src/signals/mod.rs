@@ -36,5 +36,5 @@ pub use queries::{Query, QueryError, QueryGuard};
 pub use queues::{JobGuard, Queue, QueueStatus};
 pub(crate) use requests::{DURATION as REQUEST_DURATION, RequestLogs};
 pub use requests::{RequestGuard, Route};
-pub(crate) use slow::{SLOW_WINDOW, SlowEntry, SlowList, SlowLog, Thresholds};
+pub(crate) use slow::{SLOW_WINDOW, SlowEntry, SlowLog, Thresholds};
 pub(crate) use spent::{Spending, Spent};

@@ -12,6 +12,7 @@ use super::ShortText;
 use crate::clock::Stamp;
 use crate::instruments::{ALL_SLOTS, DIGITS, LOOKS, Slots, Taken};
 use crate::registry::AppendMap;
+use crate::trace::{self, Wait};
 
 /// Routes that are known by name; requests to further ones are shown without it.
 const ROUTES_MAX: u32 = 16_384;
@@ -36,6 +37,8 @@ pub(crate) struct OpenRequest {
     pub(crate) age: Duration,
     pub(crate) trace_id: Option<ShortText>,
     pub(crate) request_id: Option<ShortText>,
+    /// What it is at work on, by its spans; `None` when nobody knows.
+    pub(crate) waits_for: Option<Wait>,
 }
 
 thread_local! {
@@ -136,13 +139,20 @@ impl OpenRequests {
     /// The open requests, the oldest first, and how many there are beside them that found no slot.
     pub(crate) fn oldest_first(&self, now: Stamp) -> (Vec<OpenRequest>, u64) {
         let by_number = self.routes();
+        let mut by_spans = trace::waits();
         let seen = LazyLock::force(&self.slots).read();
         let mut open: Vec<OpenRequest> = seen
-            .map(|seen| OpenRequest {
-                labels: by_number.get(seen.what as usize).copied().flatten().cloned().unwrap_or_else(Labels::empty),
-                age: Duration::from_nanos(Stamp::of_cycles(seen.since).nanos_until(now)),
-                trace_id: seen.digits.and_then(|digits| trace_id(&digits)),
-                request_id: seen.name().map(ShortText::new),
+            .map(|seen| {
+                let since = Stamp::of_cycles(seen.since);
+                let (trace, waits_for) = by_spans.remove(&trace::whose(since, seen.what)).unzip();
+                let own_trace = || trace.map(|trace: u128| ShortText::displayed(&format_args!("{trace:032x}")));
+                OpenRequest {
+                    labels: by_number.get(seen.what as usize).copied().flatten().cloned().unwrap_or_else(Labels::empty),
+                    age: Duration::from_nanos(since.nanos_until(now)),
+                    trace_id: seen.digits.and_then(|digits| trace_id(&digits)).or_else(own_trace),
+                    request_id: seen.name().map(ShortText::new),
+                    waits_for: waits_for.flatten(),
+                }
             })
             .collect();
         open.sort_by_key(|request| std::cmp::Reverse(request.age));

@@ -10,6 +10,7 @@ use crate::instruments::{Counter, Histogram, InFlight, InFlightGuard};
 use crate::registry::{Registry, Room};
 use crate::signals::spent::{Spending, spend};
 use crate::snapshot::Families;
+use crate::trace::{self, Child, Work};
 
 const NAME: &str = "db.client.connection.pool.name";
 const STATE: &str = "db.client.connection.state";
@@ -47,6 +48,8 @@ struct Series {
 pub struct WaitGuard {
     pool: Pool,
     start: Stamp,
+    child: Child,
+    timed_out: bool,
     _waiting: InFlightGuard,
 }
 
@@ -66,12 +69,16 @@ impl Pool {
 
     /// A caller begins to wait for a connection.
     pub fn wait(&self) -> WaitGuard {
-        WaitGuard { pool: self.clone(), start: Stamp::now(), _waiting: self.0.waiting.enter() }
+        let start = Stamp::now();
+        let child = Child::begin(|| self.0.work(), start);
+        WaitGuard { pool: self.clone(), start, child, timed_out: false, _waiting: self.0.waiting.enter() }
     }
 
     /// Records a wait that was timed elsewhere.
     pub fn waited(&self, wait: Duration) {
-        spend(Spending::Pool, u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+        let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        trace::add(|| self.0.work(), nanos, None);
+        spend(Spending::Pool, nanos);
         self.0.wait.record(wait);
     }
 
@@ -98,6 +105,13 @@ impl Pool {
     }
 }
 
+impl Series {
+    /// A wait as a span.
+    fn work(&self) -> Work<'_> {
+        Work::pool_wait(self.labels.value(NAME).unwrap_or_default())
+    }
+}
+
 impl WaitGuard {
     /// The caller has its connection; returns how long it waited.
     pub fn acquired(self) -> Duration {
@@ -105,14 +119,17 @@ impl WaitGuard {
     }
 
     /// The caller was told that none came free in time.
-    pub fn timed_out(self) {
+    pub fn timed_out(mut self) {
+        self.timed_out = true;
         self.pool.0.timeouts.increment();
     }
 }
 
 impl Drop for WaitGuard {
     fn drop(&mut self) {
-        let nanos = self.start.elapsed_nanos();
+        let now = Stamp::now();
+        let nanos = self.start.nanos_until(now);
+        self.child.end_wait(now, self.timed_out.then_some("timeout"));
         spend(Spending::Pool, nanos);
         self.pool.0.wait.record_units(nanos);
     }

@@ -12,6 +12,7 @@ use crate::signals::ShortText;
 use crate::signals::resolved::Resolved;
 use crate::signals::slow::{SlowEntry, SlowLog};
 use crate::signals::spent::{Spending, spend};
+use crate::trace::{self, Child, Work};
 
 const DURATION: &str = "db.client.operation.duration";
 
@@ -59,6 +60,7 @@ struct Series {
 pub struct QueryGuard {
     query: Query,
     start: Stamp,
+    child: Child,
     finished: bool,
 }
 
@@ -142,9 +144,10 @@ impl Query {
         }))
     }
 
-    /// A query begins. Cost: one clock read.
+    /// A query begins. Cost: one clock read; with [spans](crate::trace), one of the request that this thread works on.
     pub fn start(&self) -> QueryGuard {
-        QueryGuard { query: self.clone(), start: Stamp::now(), finished: false }
+        let start = Stamp::now();
+        QueryGuard { query: self.clone(), start, child: Child::begin(|| self.0.work(), start), finished: false }
     }
 
     /// Runs `query` and records how long it took and whether it failed. Cancelled with its future.
@@ -167,6 +170,7 @@ impl Query {
         if let (Ok(rows), Some(histogram)) = (result, &self.0.rows) {
             histogram.record_count(rows);
         }
+        trace::add(|| self.0.work(), nanos, result.err());
         self.record_nanos(nanos, result.err());
     }
 
@@ -190,6 +194,12 @@ impl Query {
 }
 
 impl Series {
+    /// A run as a span.
+    fn work(&self) -> Work<'_> {
+        let label = |name| self.labels.value(name).unwrap_or_default();
+        Work::query(label("db.system.name"), label("db.query.summary"))
+    }
+
     #[cold]
     fn keep_slow(&self, nanos: u64, error_type: Option<&str>) {
         self.slow.increment();
@@ -205,32 +215,34 @@ impl Series {
 
 impl QueryGuard {
     /// The query returned or changed this many rows.
-    pub fn ok(self, rows: u64) {
+    pub fn ok(mut self, rows: u64) {
         if let Some(histogram) = &self.query.0.rows {
             histogram.record_count(rows);
         }
-        self.done();
+        self.end(None, Some(rows));
     }
 
     /// The query failed; see [`QueryError`] for what makes a good type.
     pub fn failed(mut self, error_type: &str) {
-        self.end(Some(error_type));
+        self.end(Some(error_type), None);
     }
 
     fn done(mut self) {
-        self.end(None);
+        self.end(None, None);
     }
 
-    fn end(&mut self, error_type: Option<&str>) {
+    fn end(&mut self, error_type: Option<&str>, rows: Option<u64>) {
         self.finished = true;
-        self.query.record_nanos(self.start.elapsed_nanos(), error_type);
+        let now = Stamp::now();
+        self.child.end(now, error_type, rows);
+        self.query.record_nanos(self.start.nanos_until(now), error_type);
     }
 }
 
 impl Drop for QueryGuard {
     fn drop(&mut self) {
         if !self.finished {
-            self.end(Some("cancelled"));
+            self.end(Some("cancelled"), None);
         }
     }
 }

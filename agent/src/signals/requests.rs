@@ -1,5 +1,6 @@
 //! Requests by route, method and outcome, and how many are in flight; where they come from is not known here.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use heartline_shared::Labels;
@@ -15,14 +16,15 @@ use crate::signals::resolved::Resolved;
 use crate::signals::slow::{SlowEntry, SlowLog, Thresholds};
 use crate::signals::spent::Mark;
 use crate::snapshot::{Exemplar, Exemplified};
+use crate::trace::{self, Ending, RequestTree, Scope, TraceContext};
 
 pub(crate) const DURATION: &str = "http.server.request.duration";
 const ACTIVE: &str = "http.server.active_requests";
 /// Methods that are labels; any other becomes `_OTHER`, as OpenTelemetry asks.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 const OTHER: &str = "_OTHER";
-/// In a `traceparent` the digits of the trace stand behind the version and a dash.
-const TRACE_START: usize = 3;
+/// Of one route, a request a second that failed has its spans kept.
+const FAILURES_APART_NANOS: u64 = 1_000_000_000;
 /// What most requests are answered with.
 const USUAL_STATUS: u16 = 200;
 
@@ -60,6 +62,8 @@ struct Series {
     logs: RequestLogs,
     number: u32,
     exemplars_given: Given,
+    /// When a request that failed was kept the last time, by the cycle counter.
+    failure_kept: AtomicU64,
     slow_nanos: u64,
 }
 
@@ -80,6 +84,7 @@ pub struct RequestGuard {
     start: Stamp,
     aside: Aside,
     slot: Option<Taken>,
+    tree: RequestTree,
     /// Whether somebody may look the request up elsewhere.
     has_id: bool,
     is_finished: bool,
@@ -109,12 +114,14 @@ impl Route {
             by_outcome: Resolved::new(),
             number,
             exemplars_given: Given::default(),
+            failure_kept: AtomicU64::new(0),
             slow_nanos: u64::try_from(logs.slow.thresholds.request.as_nanos()).unwrap_or(u64::MAX),
             logs,
         }))
     }
 
-    /// A request begins. Cost: one clock read, two relaxed `fetch_add`, and a slot among the open requests.
+    /// A request begins. Cost: one clock read, two relaxed `fetch_add`, and a slot among the open requests; with
+    /// [spans](crate::trace), a place for them.
     #[inline]
     pub fn start(&self) -> RequestGuard {
         let series = &*self.0;
@@ -125,6 +132,7 @@ impl Route {
             route: self.clone(),
             start,
             aside: Aside::default(),
+            tree: RequestTree::begin(|| trace::whose(start, series.number), start),
             has_id: false,
             is_finished: false,
         }
@@ -148,6 +156,11 @@ impl Series {
 }
 
 impl Outcome {
+    /// Whether the service is to blame.
+    fn is_failure(self) -> bool {
+        matches!(self, Self::Status(500..) | Self::Failed(..) | Self::Panicked)
+    }
+
     /// The labels of a route with those of the outcome, per the semantic conventions: the status is a label, and
     /// `error.type` is there only for failures.
     fn of(self, labels: Labels) -> Labels {
@@ -202,14 +215,30 @@ impl RequestLogs {
 
 impl RequestGuard {
     /// The W3C trace that the request belongs to: the value of its header `traceparent`. Shown while the request is open, and
-    /// kept with it when it is slow. What is no such value is ignored.
+    /// kept with it when it is slow; its [spans](crate::trace) are part of that trace. What is no such value is ignored.
     pub fn traceparent(&mut self, value: &[u8]) {
-        let Some(digits) = value.get(TRACE_START..).and_then(|rest| rest.first_chunk()) else { return };
+        let Ok(parent) = TraceContext::parse(value) else { return };
+        let Some(digits) = trace::trace_digits(value) else { return };
         self.has_id = true;
-        self.aside.get_mut().trace = Some(*digits);
+        self.aside.get_mut().trace = Some(digits);
         if let Some(slot) = &self.slot {
-            self.route.0.logs.open.say_trace(slot, digits);
+            self.route.0.logs.open.say_trace(slot, &digits);
         }
+        self.tree.join(parent);
+    }
+
+    /// What other systems keep with that trace: a value of the header `tracestate`, passed on with outgoing requests. Ignored
+    /// before a valid [`traceparent`](Self::traceparent), as is what is no such value.
+    pub fn tracestate(&mut self, value: &[u8]) {
+        if self.aside.get().is_some_and(|details| details.trace.is_some()) {
+            self.tree.say_state(value);
+        }
+    }
+
+    /// Until the scope is dropped, spans that this thread opens belong to the request.
+    #[inline]
+    pub(crate) fn scope(&self) -> Scope {
+        self.tree.scope()
     }
 
     /// What the service calls the request: shown while the request is open, its first 40 bytes, and kept with it when it is
@@ -242,8 +271,10 @@ impl RequestGuard {
     }
 
     /// Runs a part of the request's work: queries, waits for pools, cache look-ups and breakers' calls in it are added to
-    /// what the request spent. For a future, that is each of its polls.
+    /// what the request spent, and are among its [spans](crate::trace) with those that the service opens. For a future, that
+    /// is each of its polls.
     pub fn spending<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let _scope = self.scope();
         let mark = Mark::now();
         let done = work();
         self.add_since(&mark);
@@ -260,9 +291,31 @@ impl RequestGuard {
     }
 
     #[cold]
-    fn keep_slow(&self, outcome: Outcome, nanos: u64) {
-        let series = &*self.route.0;
-        let mut entry = SlowEntry::new(series.labels.clone(), nanos, Tick::now());
+    fn keep_slow(&mut self, outcome: Outcome, nanos: u64) {
+        let entry = self.entry(outcome, nanos);
+        self.route.0.logs.slow.requests.add(entry);
+    }
+
+    /// Keeps a request that failed, unless one of its route was kept just now.
+    #[cold]
+    fn keep_failed(&mut self, outcome: Outcome, nanos: u64) {
+        let kept = &self.route.0.failure_kept;
+        let before = kept.load(Ordering::Relaxed);
+        let now = Stamp::now();
+        if before == 0 || Stamp::of_cycles(before).nanos_until(now) >= FAILURES_APART_NANOS {
+            kept.store(now.cycles(), Ordering::Relaxed);
+            let entry = self.entry(outcome, nanos);
+            self.route.0.logs.slow.failed.add(entry);
+        } else {
+            self.route.0.logs.slow.failed.pass_over();
+            self.tree.drop_spans();
+        }
+    }
+
+    /// The request as it is kept, with its spans.
+    fn entry(&mut self, outcome: Outcome, nanos: u64) -> SlowEntry {
+        let labels = self.route.0.labels.clone();
+        let mut entry = SlowEntry::new(labels.clone(), nanos, Tick::now());
         let (status, error_type) = match outcome {
             Outcome::Status(status) => (Some(status), None),
             Outcome::Failed(status, error_type) => (status, Some(error_type)),
@@ -271,11 +324,18 @@ impl RequestGuard {
         };
         entry.status = status;
         entry.error_type = error_type.map(ShortText::new);
+        if let Some(context) = self.tree.context() {
+            // from here on the trace can be looked up
+            self.has_id = true;
+            let digits = context.trace_id();
+            self.aside.get_mut().trace = digits.as_bytes().first_chunk().copied();
+        }
+        entry.tree = self.tree.keep_spans(Ending { labels, nanos, status, error_type });
         let details = self.aside.get();
         entry.trace_id = details.and_then(|details| details.trace.as_ref()).and_then(open_requests::trace_id);
         entry.request_id = self.newest_request_id();
         entry.spent = Some(details.map(|details| details.spent).unwrap_or_default());
-        series.logs.slow.requests.add(entry);
+        entry
     }
 
     fn newest_request_id(&self) -> Option<ShortText> {
@@ -286,11 +346,7 @@ impl RequestGuard {
     #[cold]
     fn keep_exemplar(&self, outcome: Outcome, nanos: u64) {
         let mut request = ExemplarRequest::new(self.route.0.number, outcome, nanos);
-        request.trace = self
-            .aside
-            .get()
-            .and_then(|details| details.trace)
-            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        request.trace = self.aside.get().and_then(|details| details.trace);
         request.request_id = self.newest_request_id();
         if request.trace.is_some() || request.request_id.is_some() {
             self.route.0.logs.exemplars.keep(request);
@@ -322,11 +378,17 @@ impl RequestGuard {
     #[inline]
     fn end(&mut self, outcome: Outcome, nanos: u64) {
         self.is_finished = true;
-        let series = &*self.route.0;
         self.route.record(outcome, nanos);
         if self.is_slow_after(nanos) {
             self.keep_slow(outcome, nanos);
+        } else if !self.tree.is_none() {
+            if outcome.is_failure() {
+                self.keep_failed(outcome, nanos);
+            } else {
+                self.tree.drop_spans();
+            }
         }
+        let series = &*self.route.0;
         if self.has_id && series.exemplars_given.is_due(self.start, nanos) {
             self.keep_exemplar(outcome, nanos);
         }

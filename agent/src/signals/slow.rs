@@ -2,6 +2,8 @@
 //! comparison and never comes here; a thread of the host that comes never waits: when the list is being read, its entry
 //! is counted as missed.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use parking_lot::Mutex;
 use super::ShortText;
 use super::spent::Spent;
 use crate::clock::Tick;
+use crate::trace::Kept as KeptSpans;
 
 /// Entries of each list.
 pub(crate) const SLOW_MAX: usize = 64;
@@ -49,6 +52,8 @@ pub(crate) struct SlowEntry {
     pub(crate) trace_id: Option<ShortText>,
     /// What a request spent; `None` for a query.
     pub(crate) spent: Option<Spent>,
+    /// The spans of a request, where there are any.
+    pub(crate) tree: Option<Arc<KeptSpans>>,
 }
 
 /// What is kept of slow requests and queries.
@@ -57,12 +62,22 @@ pub(crate) struct SlowLog {
     pub(crate) thresholds: Thresholds,
     pub(crate) requests: SlowList,
     pub(crate) queries: SlowList,
+    /// Requests with spans that failed and were not slow.
+    pub(crate) failed: NewestList,
 }
 
 /// One bounded list.
 #[derive(Debug, Default)]
 pub(crate) struct SlowList {
     kept: Mutex<Kept>,
+    seen: AtomicU64,
+    missed: AtomicU64,
+}
+
+/// The newest entries, in a bounded list.
+#[derive(Debug, Default)]
+pub(crate) struct NewestList {
+    kept: Mutex<VecDeque<SlowEntry>>,
     seen: AtomicU64,
     missed: AtomicU64,
 }
@@ -86,13 +101,14 @@ impl SlowEntry {
             request_id: None,
             trace_id: None,
             spent: None,
+            tree: None,
         }
     }
 }
 
 impl SlowLog {
     pub(crate) fn new(thresholds: Thresholds) -> Self {
-        Self { thresholds, requests: SlowList::default(), queries: SlowList::default() }
+        Self { thresholds, requests: SlowList::default(), queries: SlowList::default(), failed: NewestList::default() }
     }
 
     /// Logs what became slow since the last time: `tracing` events of the target `heartline::slow`. Only the agent's thread
@@ -131,7 +147,7 @@ impl SlowList {
             return;
         };
         if kept.untold.len() < EVENTS_MAX {
-            kept.untold.push(entry.clone());
+            kept.untold.push(SlowEntry { tree: None, ..entry.clone() });
         }
         let expired = |old: &SlowEntry| entry.ended.saturating_sub(old.ended) > SLOW_WINDOW;
         let slowest = &mut kept.slowest;
@@ -163,6 +179,34 @@ impl SlowList {
     }
 }
 
+impl NewestList {
+    /// Keeps an entry in place of the oldest. Never waits.
+    pub(crate) fn add(&self, entry: SlowEntry) {
+        self.seen.fetch_add(1, Ordering::Relaxed);
+        let Some(mut kept) = self.kept.try_lock() else {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let oldest = if kept.len() < SLOW_MAX { None } else { kept.pop_front() };
+        kept.push_back(entry);
+        drop(kept);
+        drop(oldest); // not while others cannot add
+    }
+
+    /// Counts one that is not kept because another like it was, just before.
+    pub(crate) fn pass_over(&self) {
+        self.seen.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Those of the window that ends at `now`, the newest first; how many there were ever, and how many of them came while
+    /// the list was being read.
+    pub(crate) fn newest(&self, now: Duration) -> (Vec<SlowEntry>, u64, u64) {
+        let mut newest: Vec<SlowEntry> = self.kept.lock().iter().rev().cloned().collect();
+        newest.retain(|entry| now.saturating_sub(entry.ended) <= SLOW_WINDOW);
+        (newest, self.seen.load(Ordering::Relaxed), self.missed.load(Ordering::Relaxed))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +230,21 @@ mod tests {
         list.add(entry(1, 400));
         assert_eq!(kept(&list, 400), [1]);
         assert_eq!(list.slowest(Duration::ZERO).1, 202);
+    }
+
+    #[test]
+    fn the_newest_failures_push_the_oldest_out_and_those_passed_over_are_counted() {
+        let list = NewestList::default();
+        (1..=200).for_each(|nanos| list.add(entry(nanos, 1)));
+        list.pass_over();
+        let (newest, seen, missed) = list.newest(Duration::from_secs(1));
+        assert_eq!(newest.iter().map(|entry| entry.nanos).collect::<Vec<_>>(), (137..=200).rev().collect::<Vec<_>>());
+        assert_eq!((seen, missed), (201, 0));
+        assert!(list.newest(Duration::from_secs(400)).0.is_empty());
+        let reader = list.kept.lock();
+        list.add(entry(1, 1));
+        drop(reader);
+        assert_eq!(list.newest(Duration::from_secs(1)).2, 1);
     }
 
     #[test]

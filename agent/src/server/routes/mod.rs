@@ -8,6 +8,7 @@ mod open;
 mod profile;
 mod reserved;
 mod slow;
+mod spans;
 mod views;
 
 use super::route::Route;

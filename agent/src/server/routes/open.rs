@@ -56,6 +56,9 @@ fn row(request: &OpenRequest, now: heartline_shared::UnixMillis) -> Value {
         "age_seconds": request.age.as_secs_f64(),
         "request_id": request.request_id.as_ref().map(ShortText::as_str),
         "trace_id": request.trace_id.as_ref().map(ShortText::as_str),
+        "waits_for": request.waits_for.as_ref().map(|wait| {
+            json!({"kind": wait.kind, "name": wait.name, "seconds": wait.lasts.as_secs_f64()})
+        }),
     })
 }
 
@@ -75,7 +78,7 @@ fn open_schema() -> Value {
             },
             "requests": {"type": "array", "items": {
                 "type": "object",
-                "required": ["method", "route", "began_at", "began_at_ms", "age_seconds", "request_id", "trace_id"],
+                "required": ["method", "route", "began_at", "began_at_ms", "age_seconds", "request_id", "trace_id", "waits_for"],
                 "properties": {
                     "method": {"type": ["string", "null"]},
                     "route": {"type": ["string", "null"], "description": "The template; null where no route matched."},
@@ -83,7 +86,17 @@ fn open_schema() -> Value {
                     "began_at_ms": {"type": "integer", "minimum": 0},
                     "age_seconds": {"type": "number", "minimum": 0},
                     "request_id": {"type": ["string", "null"]},
-                    "trace_id": {"type": ["string", "null"], "pattern": "^[0-9a-fA-F]{32}$"},
+                    "trace_id": {"type": ["string", "null"], "pattern": "^[0-9a-f]{32}$"},
+                    "waits_for": {
+                        "type": ["object", "null"],
+                        "description": "The innermost of its spans that is open; null where there is none, or no layer for them.",
+                        "required": ["kind", "name", "seconds"],
+                        "properties": {
+                            "kind": {"enum": ["queries", "pool_wait", "cache", "outbound", "span"]},
+                            "name": {"type": "string"},
+                            "seconds": {"type": "number", "minimum": 0},
+                        },
+                    },
                 },
             }},
         },
