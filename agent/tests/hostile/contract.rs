@@ -23,9 +23,9 @@ fn contract() -> Value {
         for operation in operations.as_object_mut().unwrap().values_mut() {
             let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
             for parameter in parameters.into_iter().flatten() {
-                // a profile of five minutes is answered after five minutes
+                // a profile of five minutes is answered after five minutes, and one of no said time after ten seconds
                 if parameter["name"] == "seconds" {
-                    parameter["schema"]["maximum"] = json!(1);
+                    (parameter["schema"]["maximum"], parameter["required"]) = (json!(1), json!(true));
                 }
                 // a name made up is no action in all but one of a great many cases
                 if parameter["name"] == "name" {
@@ -60,6 +60,7 @@ fn generate(examples: &str, arguments: &[&str]) {
         .arg(&file)
         .args(["--url", &format!("http://{}", host.address), "--header", &authorization])
         .args(["--max-examples", examples, "--phases", "coverage,fuzzing", "--seed", "1", "--no-color"])
+        .args(["--request-timeout", "60"]) // profiles and actions that others wait for
         .args(arguments)
         .current_dir(folder.path())
         .output()
