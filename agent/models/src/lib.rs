@@ -1,4 +1,4 @@
-//! The recording layer and the registry's map as the agent has them, file by file, under loom: compiled apart from the
+//! The recording layer, the registry's map and the door of the CPU profile as the agent has them, file by file, under loom: compiled apart from the
 //! agent, because what it uses beside them need not be built for that. Models that need what is private in a layer stand
 //! in that layer.
 //!
@@ -8,8 +8,12 @@
 
 #[path = "../../src/registry/append_map.rs"]
 mod append_map;
+#[path = "../../src/cpu/door.rs"]
+mod door;
 #[cfg(test)]
 mod exploring;
+#[cfg(test)]
+mod leaving;
 #[path = "../../src/recording/mod.rs"]
 mod recording;
 #[cfg(test)]

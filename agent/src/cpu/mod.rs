@@ -2,6 +2,7 @@
 //!
 //! * `sampler` interrupts the process each so many milliseconds of processor time and copies what it finds: registers and
 //!   the stack above them. It is the only place of the agent that installs a signal handler, and takes it back.
+//!   `door` is how the handler finds what it writes to, and how that is taken away.
 //! * `walker` makes call stacks of these copies; `taking` brings the two together, on a thread of the agent's.
 //! * `taken` is what came of it, with names; `profiler` decides whether and for how long.
 //!
@@ -20,6 +21,8 @@
 //! memory of the agent: 2 MiB for copies, and the unwinding tables of the program, some percent of its file. Afterwards
 //! names are looked up, for tens of milliseconds. All of it is given back.
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod door;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod sampler;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -13,11 +13,13 @@ use std::ffi::{c_int, c_void};
 use std::mem::{size_of, zeroed};
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
+
+use super::door::Door;
 
 /// Copies that wait to be read. They are read each five milliseconds, so that this is enough for 6,400 a second.
 const COPIES: usize = 32;
@@ -35,10 +37,8 @@ const FREE: u32 = 0;
 const WRITING: u32 = 1;
 const FULL: u32 = 2;
 
-/// What the handler writes to; null while nothing is sampled.
-static COPYING: AtomicPtr<Copies> = AtomicPtr::new(ptr::null_mut());
-/// Handlers that may be using it.
-static INSIDE: AtomicUsize = AtomicUsize::new(0);
+/// What the handler writes to; closed while nothing is sampled.
+static COPYING: Door<Copies> = Door::closed();
 /// The signal is the process's, so there is one profile at a time, whichever agent takes it.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -120,8 +120,8 @@ impl Sampling {
         let before = unused_signal()?;
         let copies = Arc::new(Copies::new());
         copies.try_reading()?;
-        // the handler finds it from here on, and nothing takes it away before `drop` saw that no handler is running
-        COPYING.store(Arc::as_ptr(&copies).cast_mut(), Ordering::SeqCst);
+        // the handler finds it from here on, and `drop` keeps it until no handler is running
+        COPYING.open(&copies);
         let sampling = Self { copies, before, _turn: turn };
         install(on_tick as *const () as usize, libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK)
             .and_then(|()| set_timer(period))
@@ -158,13 +158,13 @@ impl Drop for Sampling {
             // SAFETY: this is what the system gave us.
             unsafe { libc::sigaction(libc::SIGPROF, &raw const self.before, ptr::null_mut()) };
         }
-        COPYING.store(ptr::null_mut(), Ordering::SeqCst);
         let mut waited = Duration::ZERO;
-        while INSIDE.load(Ordering::SeqCst) > 0 && waited < PATIENCE {
+        let left = COPYING.close(|| {
             waited += Duration::from_millis(1);
             std::thread::sleep(Duration::from_millis(1));
-        }
-        if INSIDE.load(Ordering::SeqCst) > 0 {
+            waited < PATIENCE
+        });
+        if !left {
             // a thread was stopped in the handler, by a debugger for example: better two megabytes than a fault
             std::mem::forget(Arc::clone(&self.copies));
         }
@@ -260,17 +260,13 @@ impl Copied {
 /// The handler. On a thread of the service: no lock, no memory, no panic.
 extern "C" fn on_tick(_signal: c_int, _about: *mut libc::siginfo_t, context: *mut c_void) {
     let errno = Errno::last_raw();
-    INSIDE.fetch_add(1, Ordering::SeqCst);
-    let copies = COPYING.load(Ordering::SeqCst);
-    if !copies.is_null() && !context.is_null() {
+    if !context.is_null() {
         // SAFETY: with `SA_SIGINFO` the third argument is the context of what was interrupted.
         let registers = registers(unsafe { &*context.cast::<libc::ucontext_t>() });
         // SAFETY: takes nothing and cannot fail.
         let thread = unsafe { libc::syscall(libc::SYS_gettid) };
-        // SAFETY: whoever takes it away waits until no handler is inside, and this one was counted before it looked.
-        unsafe { &*copies }.add(u32::try_from(thread).unwrap_or(0), registers);
+        COPYING.enter(|copies| copies.add(u32::try_from(thread).unwrap_or(0), registers));
     }
-    INSIDE.fetch_sub(1, Ordering::SeqCst);
     Errno::set_raw(errno);
 }
 
