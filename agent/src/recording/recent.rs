@@ -7,38 +7,39 @@ use super::series::SeriesId;
 
 /// Labels that an entry holds; more of them are not kept here.
 const LABELS: usize = 4;
-/// Entries of a thread: 10 KiB, of which the system backs what was used.
+/// Entries of a thread: 18 KiB, of which the system backs what was used.
 const ENTRIES: usize = 256;
 /// How far from its own place an entry may lie.
 const REACH: usize = 4;
 
-/// A set of label names of one metric and agent, for as long as the process runs.
+/// A set of label names of one metric and agent, for as long as the process runs. How many names there are is the
+/// family's: of two with the same id, the values are as many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FamilyId(u32);
 
-/// Where the labels of a series are in memory, with their lengths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Addresses([u64; LABELS]);
+/// Where a label is in memory, and how long it is: equal ones are the same static text.
+#[derive(Debug)]
+struct Kept {
+    at: Cell<usize>,
+    len: Cell<usize>,
+}
 
 #[derive(Debug)]
 struct Entry {
     family: Cell<u32>,
     series: Cell<SeriesId>,
-    labels: [Cell<u64>; LABELS],
+    labels: [Kept; LABELS],
 }
 
 thread_local! {
     /// All zeros, so that the system backs it when it is used, and without a destructor, so that it can be used until the
     /// thread has ended.
-    static RECENT: [Entry; ENTRIES] = const {
-        [const { Entry { family: Cell::new(0), series: Cell::new(SeriesId::SINK), labels: [const { Cell::new(0) }; LABELS] } };
-            ENTRIES]
-    };
+    static RECENT: [Entry; ENTRIES] = const { [const { Entry::EMPTY }; ENTRIES] };
 }
 
 impl FamilyId {
     /// No family: nothing is kept for it.
-    const NONE: Self = Self(0);
+    const NONE: Self = Self(u32::MAX);
 
     /// The next one; [`NONE`](Self::NONE) after four billion.
     pub(crate) fn next() -> Self {
@@ -48,60 +49,78 @@ impl FamilyId {
     }
 }
 
-impl Addresses {
-    /// `None` where they do not fit: more than four labels, one of 64 KiB, an address of more than 48 bits.
-    #[inline]
-    fn of<const N: usize>(values: &[&'static str; N]) -> Option<Self> {
-        let mut addresses = [0; LABELS];
-        let mut excess = 0;
-        for (address, value) in addresses.get_mut(..N)?.iter_mut().zip(values) {
-            let (at, len) = (value.as_ptr().addr() as u64, value.len() as u64);
-            excess |= at >> 48 | len >> 16;
-            *address = at << 16 | len;
-        }
-        (excess == 0).then_some(Self(addresses))
-    }
+/// The place of an entry. Texts of one program lie close together, so that the highest bits of products tell them apart
+/// best; each product carries what was mixed in before to them.
+#[inline]
+fn place<const N: usize>(family: FamilyId, values: &[&'static str; N]) -> usize {
+    let mixed = values.iter().fold(u64::from(family.0), |mixed, value| {
+        (mixed ^ value.as_ptr().addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    });
+    #[expect(clippy::cast_possible_truncation, reason = "the eight highest bits")]
+    let place = (mixed >> (u64::BITS - ENTRIES.trailing_zeros())) as usize;
+    place
+}
 
-    #[inline]
-    fn place(self, family: FamilyId) -> usize {
-        let Self([a, b, c, d]) = self;
-        let mixed = u64::from(family.0) ^ a ^ b.rotate_left(21) ^ c.rotate_left(42) ^ d.rotate_left(11);
-        #[expect(clippy::cast_possible_truncation, reason = "the highest bits of the product, which all others reach")]
-        let place = (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - ENTRIES.trailing_zeros())) as usize;
-        place
-    }
+impl Kept {
+    const NONE: Self = Self { at: Cell::new(0), len: Cell::new(0) };
 }
 
 impl Entry {
+    const EMPTY: Self =
+        Self { family: Cell::new(0), series: Cell::new(SeriesId::SINK), labels: [const { Kept::NONE }; LABELS] };
+
     #[inline]
-    fn is(&self, family: FamilyId, labels: Addresses) -> bool {
-        let differing = self.labels.iter().zip(labels.0).fold(0, |bits, (kept, label)| bits | (kept.get() ^ label));
-        self.family.get() == family.0 && differing == 0
+    fn is<const N: usize>(&self, family: FamilyId, values: &[&'static str; N]) -> bool {
+        let is_same = |(kept, value): (&Kept, &&str)| {
+            kept.at.get() == value.as_ptr().addr() && kept.len.get() == value.len()
+        };
+        self.family.get() == family.0 && self.labels.iter().zip(values).all(is_same)
     }
 }
 
-/// The series that these labels had before, by their addresses: equal ones are the same static text.
+/// The series that these labels had before.
 #[inline]
 pub(crate) fn recent<const N: usize>(family: FamilyId, values: &[&'static str; N]) -> Option<SeriesId> {
-    let labels = Addresses::of(values)?;
-    let place = labels.place(family);
+    let place = place(family, values);
     RECENT.with(|entries| {
-        let mut near = (place..place + REACH).map(|at| &entries[at % ENTRIES]);
-        near.find(|entry| entry.is(family, labels)).map(|entry| entry.series.get())
+        let entry = &entries[place % ENTRIES];
+        if entry.is(family, values) {
+            return Some(entry.series.get());
+        }
+        recent_near(entries, place, family, values)
     })
 }
 
-/// Remembers the series of these labels, which lives as long as something records with `family`.
+/// One in eight lies beside its place, where a thread records 64 series.
+#[cold]
+#[inline(never)]
+fn recent_near<const N: usize>(
+    entries: &[Entry; ENTRIES],
+    place: usize,
+    family: FamilyId,
+    values: &[&'static str; N],
+) -> Option<SeriesId> {
+    let mut near = (place + 1..place + REACH).map(|at| &entries[at % ENTRIES]);
+    near.find(|entry| entry.is(family, values)).map(|entry| entry.series.get())
+}
+
+/// Remembers the series of these labels, which lives as long as something records with `family`. More labels than an entry
+/// holds are not kept.
 #[cold]
 pub(crate) fn remember<const N: usize>(family: FamilyId, values: &[&'static str; N], series: SeriesId) {
-    let Some(labels) = Addresses::of(values).filter(|_| family != FamilyId::NONE) else { return };
-    let place = labels.place(family);
+    if N > LABELS || family == FamilyId::NONE {
+        return;
+    }
+    let place = place(family, values);
     RECENT.with(|entries| {
         let mut near = (place..place + REACH).map(|at| &entries[at % ENTRIES]);
         let entry = near.find(|entry| entry.family.get() == 0).unwrap_or(&entries[place]);
         entry.family.set(family.0);
         entry.series.set(series);
-        entry.labels.iter().zip(labels.0).for_each(|(kept, label)| kept.set(label));
+        for (kept, value) in entry.labels.iter().zip(values) {
+            kept.at.set(value.as_ptr().addr());
+            kept.len.set(value.len());
+        }
     });
 }
 
