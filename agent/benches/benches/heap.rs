@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use heartline::{Agent, Sampling};
 use heartline_bench::asking::ask_in_memory;
 use heartline_bench::callgrind::{instructions_measured, measured};
+use heartline_bench::ended;
 
 heartline::jemalloc!();
 
@@ -184,13 +185,5 @@ fn run(arguments: &[&str]) -> Outcome<()> {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("measuring heap profiling: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("heap profiling", run)
 }

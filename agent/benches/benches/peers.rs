@@ -14,7 +14,11 @@ fn main() {
         (_, true) => (15, 8_000),
         _ => (41, 40_000),
     };
-    let subjects: Vec<Subject> = std::iter::once(ours::heartline()).chain(peers::all()).collect();
+    let mut subjects: Vec<Subject> = std::iter::once(ours::heartline()).chain(peers::all()).collect();
+    #[cfg(feature = "profilers")]
+    subjects.extend(heartline_bench::profilers::all());
+    #[cfg(not(feature = "profilers"))]
+    subjects.shrink_to_fit();
     let hot = |name, case: fn(&Subject) -> Option<&_>, threads| Column {
         case: name,
         needs_export: false,

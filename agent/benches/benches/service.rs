@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use heartline_bench::asking::ask_in_memory;
 use heartline_bench::callgrind::instructions_measured;
+use heartline_bench::ended;
 use heartline_bench::service::{ALL, PATH, observed};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -113,13 +114,5 @@ fn run(arguments: &[&str]) -> Outcome<()> {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("measuring a whole service: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("a whole service", run)
 }

@@ -25,6 +25,7 @@ pub fn heartline() -> Subject {
         name: "heartline",
         is_accurate: true,
         exports: true,
+        keeps_events: false,
         handle: Some(Box::new(move || {
             let histogram = handle(&fixture.keys[5]);
             record!(at => histogram.record(fixture.durations[at]))

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "peers are timed with the clock that their users have")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set a peer up has nothing to measure")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -29,7 +30,43 @@ pub fn all() -> Vec<Subject> {
         opentelemetry("opentelemetry_sdk base2", true),
         measured_dense(),
         fastmetrics(),
+        nm(),
     ]
+}
+
+/// Its events belong to a thread, which has one of a name; those of one name are summed up when they are read.
+fn nm() -> Subject {
+    use nm::{Event, Magnitude};
+    static BOUNDARIES: LazyLock<Vec<Magnitude>> = LazyLock::new(|| (0..16).map(|power| 100_000 << power).collect());
+    let fixture = fixture();
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    let name = || format!("event {}", LAST.fetch_add(1, Ordering::Relaxed));
+    let event = move || Event::builder().name(name()).histogram(BOUNDARIES.as_slice()).build();
+    let nanos = |at: usize| Magnitude::try_from(fixture.nanos[at]).unwrap_or(Magnitude::MAX);
+    Subject {
+        name: "nm",
+        exports: true,
+        handle: Some(Box::new(move || {
+            let event = event();
+            record!(at => event.observe(nanos(at)))
+        })),
+        counter: Some(Box::new(move || {
+            let event = Event::builder().name(name()).build();
+            record!(_at => event.observe_once())
+        })),
+        timed: Some(Box::new(move || {
+            let event = event();
+            record!(_at => {
+                let start = Instant::now();
+                event.observe(Magnitude::try_from(start.elapsed().as_nanos()).unwrap_or(Magnitude::MAX));
+            })
+        })),
+        single: Some(Box::new(move || {
+            let events: Vec<Event> = fixture.keys.iter().map(|_| event()).collect();
+            record!(at => events[fixture.series[at]].observe(nanos(at)))
+        })),
+        ..Subject::default()
+    }
 }
 
 fn hdrhistogram() -> Subject {

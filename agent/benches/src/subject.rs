@@ -14,6 +14,8 @@ pub struct Subject {
     pub is_accurate: bool,
     /// Whether it has labels, and an exporter that reads it while it records.
     pub exports: bool,
+    /// Whether it only writes events down, to be counted elsewhere: then it is shown, and not what we are compared with.
+    pub keeps_events: bool,
     /// One series by handle.
     pub handle: Option<Case>,
     /// 64 series by three labels.

@@ -51,7 +51,11 @@ pub fn render(subjects: &[Subject], columns: &[Column]) -> String {
 pub fn worst(subjects: &[Subject], columns: &[Column]) -> Option<Worst> {
     let of = |column: &Column| {
         let case = column.case;
-        let peers = subjects.iter().enumerate().skip(1).filter(|(_, peer)| peer.exports || !column.needs_export);
+        let peers = subjects
+            .iter()
+            .enumerate()
+            .skip(1)
+            .filter(|(_, peer)| !peer.keeps_events && (peer.exports || !column.needs_export));
         let ratios = peers.filter_map(|(row, peer)| Some(Worst { ratio: ratio(column, row)?, peer: peer.name, case }));
         ratios.collect::<Vec<_>>()
     };

@@ -34,7 +34,7 @@ struct Entry {
 thread_local! {
     /// All zeros, so that the system backs it when it is used, and without a destructor, so that it can be used until the
     /// thread has ended.
-    static RECENT: [Entry; ENTRIES] = const { [const { Entry::EMPTY }; ENTRIES] };
+    static RECENT: [Entry; ENTRIES] = const { [const { Entry::empty() }; ENTRIES] };
 }
 
 impl FamilyId {
@@ -62,18 +62,20 @@ fn place<const N: usize>(family: FamilyId, values: &[&'static str; N]) -> usize 
 }
 
 impl Kept {
-    const NONE: Self = Self { at: Cell::new(0), len: Cell::new(0) };
+    const fn none() -> Self {
+        Self { at: Cell::new(0), len: Cell::new(0) }
+    }
 }
 
 impl Entry {
-    const EMPTY: Self =
-        Self { family: Cell::new(0), series: Cell::new(SeriesId::SINK), labels: [const { Kept::NONE }; LABELS] };
+    const fn empty() -> Self {
+        Self { family: Cell::new(0), series: Cell::new(SeriesId::SINK), labels: [const { Kept::none() }; LABELS] }
+    }
 
     #[inline]
     fn is<const N: usize>(&self, family: FamilyId, values: &[&'static str; N]) -> bool {
-        let is_same = |(kept, value): (&Kept, &&str)| {
-            kept.at.get() == value.as_ptr().addr() && kept.len.get() == value.len()
-        };
+        let is_same =
+            |(kept, value): (&Kept, &&str)| kept.at.get() == value.as_ptr().addr() && kept.len.get() == value.len();
         self.family.get() == family.0 && self.labels.iter().zip(values).all(is_same)
     }
 }

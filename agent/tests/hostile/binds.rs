@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heartline::Agent;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring};
 
 use super::host::{ADMIN_TOKEN, READ_TOKEN};
+use super::signed::{Signed, signed};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -54,25 +54,6 @@ impl Case {
     fn encrypts(&self) -> bool {
         self.tls != Tls::Off && self.bind != Bind::Unix
     }
-}
-
-/// An authority with a certificate for `localhost` that it signed.
-struct Signed {
-    authority: String,
-    certificate: String,
-    key: String,
-}
-
-fn signed() -> Signed {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = parameters.self_signed(&authority_key).unwrap().pem();
-    let issuer = Issuer::new(parameters, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = leaf.signed_by(&key, &issuer).unwrap().pem();
-    Signed { authority, certificate, key: key.serialize_pem() }
 }
 
 /// What all cases share.

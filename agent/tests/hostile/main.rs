@@ -18,3 +18,5 @@ mod matrix;
 mod ports;
 mod runtimes;
 mod secrets;
+#[cfg(feature = "tls")]
+mod signed;

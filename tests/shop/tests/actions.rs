@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Server, Shop, wait_until};
+use support::{Shop, wait_until};
 
 const TOKEN: &str = "an-admin-token-of-the-tests-of-32-bytes-or-more";
 
@@ -181,13 +181,7 @@ async fn actions_are_closed_without_the_admin_token_and_counted() {
 
 #[tokio::test]
 async fn the_shop_is_unavailable_when_its_database_goes() {
-    let postgres = Server::postgres();
-    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port);
-    wait_until("PostgreSQL answers", async || {
-        tokio::net::TcpStream::connect(("127.0.0.1", postgres.port)).await.is_ok()
-    })
-    .await;
-    let shop = Shop::start(&[("DATABASE_URL", &url)], &[]);
+    let (shop, postgres) = Shop::start_on_postgres().await;
     let probe = async |path: &str| {
         let answer = shop.client.get(format!("{}{path}", shop.agent)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())

@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Server, Shop, wait_until};
+use support::{Shop, wait_until};
 
 #[tokio::test]
 async fn the_shop_sells_on_the_embedded_database() {
@@ -16,13 +16,7 @@ async fn the_shop_sells_on_the_embedded_database() {
 
 #[tokio::test]
 async fn the_shop_sells_on_postgresql() {
-    let postgres = Server::postgres();
-    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port);
-    wait_until("PostgreSQL answers", async || {
-        tokio::net::TcpStream::connect(("127.0.0.1", postgres.port)).await.is_ok()
-    })
-    .await;
-    let shop = Shop::start(&[("DATABASE_URL", &url)], &[]);
+    let (shop, _postgres) = Shop::start_on_postgres().await;
     sells(&shop).await;
     degrades_when_payment_is_out(&shop).await;
     assert_eq!(shop.end(), Some(0));

@@ -333,33 +333,18 @@ fn a_unix_socket_is_for_its_owner_and_an_abandoned_one_is_taken_over() {
 }
 
 #[cfg(feature = "tls")]
+#[path = "../../../tests/hostile/signed.rs"]
+mod signed;
+
+#[cfg(feature = "tls")]
 mod encrypted {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_rustls::TlsConnector;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
     use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
+    use super::signed::{Signed, signed};
     use super::*;
-
-    /// An authority, and a certificate for `localhost` that it signed: certificate and key in PEM.
-    struct Signed {
-        authority: String,
-        certificate: String,
-        key: String,
-    }
-
-    fn signed() -> Signed {
-        let authority_key = KeyPair::generate().unwrap();
-        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = parameters.self_signed(&authority_key).unwrap().pem();
-        let issuer = Issuer::new(parameters, authority_key);
-        let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = leaf.signed_by(&key, &issuer).unwrap().pem();
-        Signed { authority, certificate, key: key.serialize_pem() }
-    }
 
     /// What a client that trusts `ours` gets, presenting the certificate of `client` if there is one.
     fn ask(served: &Served, ours: &Signed, client: Option<&Signed>) -> std::io::Result<String> {

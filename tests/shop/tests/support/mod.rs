@@ -56,6 +56,17 @@ impl Shop {
         Self { url: url.to_owned(), agent: agent.to_owned(), child, stdin, client, data }
     }
 
+    /// Starts a shop on a PostgreSQL of its own, once that answers.
+    pub(crate) async fn start_on_postgres() -> (Self, Server) {
+        let postgres = Server::postgres();
+        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port);
+        wait_until("PostgreSQL answers", async || {
+            tokio::net::TcpStream::connect(("127.0.0.1", postgres.port)).await.is_ok()
+        })
+        .await;
+        (Self::start(&[("DATABASE_URL", &url)], &[]), postgres)
+    }
+
     /// Its folder.
     pub(crate) fn data(&self) -> &Path {
         self.data.path()
