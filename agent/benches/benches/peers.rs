@@ -2,28 +2,54 @@
 //! measured is in the library.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
+use std::error::Error;
+use std::process::{Command, ExitCode, Stdio};
+
 use heartline_bench::subject::Subject;
 use heartline_bench::table::{Column, render, worst};
-use heartline_bench::{ours, peers, timing};
+use heartline_bench::timing::Rounds;
+use heartline_bench::{ended, ours, peers, timing};
 
-fn main() {
-    let is_summary = std::env::args().any(|argument| argument == "--summary");
-    let is_smoke = std::env::args().any(|argument| argument == "--smoke");
-    let (rounds, cold_records) = match (is_smoke, is_summary) {
-        (true, _) => (1, 100),
-        (_, true) => (15, 8_000),
-        _ => (41, 40_000),
-    };
-    let mut subjects: Vec<Subject> = std::iter::once(ours::heartline()).chain(peers::all()).collect();
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// How often each subject's cold records are measured, each time in a process of its own and all of them in turn.
+const COLD_ROUNDS: usize = 5;
+
+/// The mean of one subject's cold records, measured in a process of its own; `None` for one without the case.
+fn cold(row: usize, records: usize) -> Outcome<Option<f64>> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--cold-of", &row.to_string(), &records.to_string()])
+        .stderr(Stdio::inherit())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        return Err(format!("the process of row {row} failed: {said}").into());
+    }
+    Ok(said.lines().last().and_then(|line| line.parse().ok()))
+}
+
+fn subjects() -> Vec<Subject> {
+    let subjects = std::iter::once(ours::heartline()).chain(peers::all());
     #[cfg(feature = "profilers")]
-    subjects.extend(heartline_bench::profilers::all());
-    #[cfg(not(feature = "profilers"))]
-    subjects.shrink_to_fit();
+    let subjects = subjects.chain(heartline_bench::profilers::all());
+    subjects.collect()
+}
+
+fn compare(rounds: usize, cold_records: usize) -> Outcome<()> {
+    let subjects = subjects();
     let hot = |name, case: fn(&Subject) -> Option<&_>, threads| Column {
         case: name,
         needs_export: false,
         rounds: timing::hot(&subjects, case, threads, rounds),
     };
+    let mut colds: Vec<Option<Rounds>> = subjects.iter().map(|_| None).collect();
+    for _ in 0..COLD_ROUNDS.min(rounds) {
+        for (row, rounds) in colds.iter_mut().enumerate() {
+            if let Some(mean) = cold(row, cold_records)? {
+                rounds.get_or_insert_default().push(mean);
+            }
+        }
+    }
     let columns = [
         hot("handle", |subject| subject.handle.as_ref(), 1),
         hot("handle, 2 threads", |subject| subject.handle.as_ref(), 2),
@@ -34,14 +60,30 @@ fn main() {
         hot("counter", |subject| subject.counter.as_ref(), 1),
         hot("counter, 2 threads", |subject| subject.counter.as_ref(), 2),
         hot("timed scope", |subject| subject.timed.as_ref(), 1),
-        Column {
-            case: "cold",
-            needs_export: false,
-            rounds: timing::cold(&subjects, |subject| subject.single.as_ref(), cold_records),
-        },
+        Column { case: "cold", needs_export: false, rounds: colds },
     ];
     println!("{}", render(&subjects, &columns));
     if let Some(worst) = worst(&subjects, &columns) {
         println!("worst ratio {:.1} ({}, {})", worst.ratio, worst.peer, worst.case);
     }
+    Ok(())
+}
+
+fn run(arguments: &[&str]) -> Outcome<()> {
+    match arguments {
+        ["--cold-of", row, records] => {
+            let (row, records): (usize, usize) = (row.parse()?, records.parse()?);
+            if let Some(case) = subjects().get(row).and_then(|subject| subject.single.as_ref()) {
+                println!("{}", timing::cold(case, records));
+            }
+            Ok(())
+        }
+        arguments if arguments.contains(&"--smoke") => compare(1, 200),
+        arguments if arguments.contains(&"--summary") => compare(15, 8_000),
+        _ => compare(41, 20_000),
+    }
+}
+
+fn main() -> ExitCode {
+    ended("the recording path beside its peers", run)
 }

@@ -70,9 +70,9 @@ fn round(case: &Case, records: usize, threads: usize) -> f64 {
     means.iter().sum::<f64>() / means.len() as f64
 }
 
-/// Times single records, each after 256 KiB of other work, the subjects in turn; what rare work costs is in the
-/// mean.
-pub fn cold(subjects: &[Subject], case: fn(&Subject) -> Option<&Case>, records: usize) -> Vec<Option<Rounds>> {
+/// Times single records of one subject, each after 256 KiB of other work; what rare work costs is in the mean. A process of
+/// its own is what measures a subject as services have it: beside a dozen others, what it keeps is further away.
+pub fn cold(case: &Case, records: usize) -> f64 {
     let clock = quanta::Clock::new();
     let mut work = vec![1_u64; WORK_BYTES / size_of::<u64>()];
     let mut one = |run: &mut dyn FnMut(usize)| {
@@ -88,22 +88,14 @@ pub fn cold(subjects: &[Subject], case: fn(&Subject) -> Option<&Case>, records: 
         fence(Ordering::SeqCst);
         clock.delta_as_nanos(start, clock.raw()) as f64
     };
-    let mut loops: Vec<Option<_>> = subjects.iter().map(|subject| case(subject).map(|case| case())).collect();
-    loops.iter_mut().flatten().for_each(|run| run(20_000));
-    let mut empty = Vec::new();
-    let mut results: Vec<Option<Rounds>> = loops.iter().map(|run| run.as_ref().map(|_| Vec::new())).collect();
+    let mut run = case();
+    run(20_000);
+    let (mut empty, mut times) = (Vec::with_capacity(records), Vec::with_capacity(records));
     for _ in 0..records {
         empty.push(one(&mut |_| ()));
-        for (run, result) in loops.iter_mut().zip(&mut results) {
-            if let (Some(run), Some(result)) = (run, result) {
-                result.push(one(run));
-            }
-        }
+        times.push(one(&mut run));
     }
-    subjects.iter().filter_map(|subject| subject.settle).for_each(|settle| settle());
-    let nothing = mean_of_undisturbed(&empty);
-    let above = |times: Rounds| vec![(mean_of_undisturbed(&times) - nothing).max(0.1)];
-    results.into_iter().map(|times| times.map(above)).collect()
+    (mean_of_undisturbed(&times) - mean_of_undisturbed(&empty)).max(0.1)
 }
 
 fn mean_of_undisturbed(times: &[f64]) -> f64 {
