@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         measured(|| {
             (0..rounds).for_each(|_| {
                 std::hint::black_box(read());
-            })
+            });
         });
         return ExitCode::SUCCESS;
     }

@@ -37,9 +37,9 @@ pub fn all() -> Vec<Subject> {
 /// Its events belong to a thread, which has one of a name; those of one name are summed up when they are read.
 fn nm() -> Subject {
     use nm::{Event, Magnitude};
+    static LAST: AtomicUsize = AtomicUsize::new(0);
     static BOUNDARIES: LazyLock<Vec<Magnitude>> = LazyLock::new(|| (0..16).map(|power| 100_000 << power).collect());
     let fixture = fixture();
-    static LAST: AtomicUsize = AtomicUsize::new(0);
     let name = || format!("event {}", LAST.fetch_add(1, Ordering::Relaxed));
     let event = move || Event::builder().name(name()).histogram(BOUNDARIES.as_slice()).build();
     let nanos = |at: usize| Magnitude::try_from(fixture.nanos[at]).unwrap_or(Magnitude::MAX);

@@ -416,9 +416,11 @@ impl<B: Body> Body for ObservedBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
-        let scope = this.open.as_ref().map(|open| open.guard.scope());
-        let frame = ready!(Unwinding::watch(this.open, || this.inner.as_mut().poll_frame(context)));
-        drop(scope); // before the request ends
+        let frame = {
+            // ends before the request does
+            let _scope = this.open.as_ref().map(|open| open.guard.scope());
+            ready!(Unwinding::watch(this.open, || this.inner.as_mut().poll_frame(context)))
+        };
         match &frame {
             None => end(this.open),
             Some(Ok(frame)) => {
