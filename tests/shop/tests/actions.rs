@@ -197,3 +197,23 @@ async fn the_shop_is_unavailable_when_its_database_goes() {
     let (_, health) = probe("/health").await;
     assert!(health.contains("unhealthy") && !health.contains("database"), "{health}");
 }
+
+#[tokio::test]
+async fn the_functions_that_run_are_named_from_outside() {
+    let acting = Acting::start();
+    let url = format!("{}/api/v1/profile/cpu?seconds=2&format=collapsed", acting.shop.agent);
+    assert_eq!(acting.shop.client.get(&url).send().await.unwrap().status().as_u16(), 401, "for admins only");
+    let (client, products) = (acting.shop.client.clone(), format!("{}/products?limit=50", acting.shop.url));
+    let load = tokio::spawn(async move {
+        loop {
+            let _ = client.get(&products).send().await;
+        }
+    });
+    let profile = acting.shop.client.get(&url).bearer_auth(TOKEN).send().await.unwrap();
+    load.abort();
+    assert_eq!(profile.status().as_u16(), 200);
+    let stacks = profile.text().await.unwrap();
+    assert!(stacks.contains("heartline_shop::"), "the shop's own functions are among them: {stacks}");
+    let (status, planned) = acting.act("/api/v1/actions/profile.cpu?dry_run=true", &json!({"seconds": 3})).await;
+    assert_eq!((status, &planned["matched"], &planned["affected"]), (200, &json!(297), &json!(0)), "{planned}");
+}
