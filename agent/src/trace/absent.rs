@@ -34,6 +34,12 @@ pub(crate) struct Child;
 #[derive(Debug)]
 pub(crate) struct Scope;
 
+impl Drop for Scope {
+    /// Where there are trees, leaving is work that its place in the code says; here it is none.
+    #[inline]
+    fn drop(&mut self) {}
+}
+
 impl RequestTree {
     #[inline]
     pub(crate) fn begin(_: impl FnOnce() -> Whose, _: Stamp) -> Self {
