@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use heartline_shared::Snapshot;
 use tokio::runtime::Handle;
+#[cfg(feature = "otlp")]
+use tokio::sync::oneshot;
 
 pub use self::builder::AgentBuilder;
 use self::core::{Core, Stage};
@@ -406,9 +408,36 @@ impl Agent {
     }
 }
 
-/// What pushes the metrics of `core`, if it was told to.
+/// What pushes the metrics of `core`, and the spans that it keeps, if it was told to.
 #[cfg(feature = "otlp")]
 fn push(core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
+    let (metrics, spans) = (push_metrics(core)?, push_spans(core)?);
+    let (metrics, spans) = match (metrics, spans) {
+        (Some(metrics), Some(spans)) => (metrics, spans),
+        (one, other) => return Ok(one.or(other)),
+    };
+    Ok(Some(Box::new(move |stop| {
+        Box::pin(async move {
+            let (stop_metrics, metrics_told) = oneshot::channel();
+            let (stop_spans, spans_told) = oneshot::channel();
+            let tell = async {
+                let budget = stop.await.unwrap_or_default();
+                let _ = (stop_metrics.send(budget), stop_spans.send(budget)); // one that ended is told nothing
+            };
+            let ((), metrics, spans) = tokio::join!(tell, metrics(metrics_told), spans(spans_told));
+            metrics.and(spans)
+        })
+    })))
+}
+
+#[cfg(feature = "otlp")]
+fn untrusted(uri: &http::Uri, error: &std::io::Error) -> Error {
+    let reason = format!("the authorities that TLS trusts cannot be read: {error}; install ca-certificates");
+    Error::Setting { setting: "otlp", value: uri.to_string(), reason }
+}
+
+#[cfg(feature = "otlp")]
+fn push_metrics(core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
     use crate::exporters::otlp::{Exporter, Figures};
 
     let Some(export) = core.config.export()? else { return Ok(None) };
@@ -417,12 +446,26 @@ fn push(core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
     core.add_collector(Stage::Process, figures.clone());
     let read = Arc::clone(core);
     let read = move |now| (read.snapshot(now), read.requests.exemplars());
-    let exporter = Exporter::new(&export, read, figures).map_err(|error| Error::Setting {
-        setting: "otlp",
-        value: export.uri.to_string(),
-        reason: format!("the authorities that TLS trusts cannot be read: {error}; install ca-certificates"),
-    })?;
+    let exporter = Exporter::new(&export, read, figures).map_err(|error| untrusted(&export.uri, &error))?;
     Ok(Some(Box::new(move |stop| Box::pin(exporter.run(stop)))))
+}
+
+#[cfg(all(feature = "otlp", feature = "tracing"))]
+fn push_spans(core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
+    use crate::exporters::otlp::{SpanExporter, resource};
+
+    let Some(export) = core.config.span_export()? else { return Ok(None) };
+    let resource = resource(&core.snapshot(Tick::now()), &export.attributes);
+    let (outbox, registry) = (Arc::clone(&core.requests.outbox), Arc::clone(&core.registry));
+    let exporter =
+        SpanExporter::new(&export, outbox, resource, registry).map_err(|error| untrusted(&export.uri, &error))?;
+    Ok(Some(Box::new(move |stop| Box::pin(exporter.run(stop)))))
+}
+
+#[cfg(all(feature = "otlp", not(feature = "tracing")))]
+#[expect(clippy::unnecessary_wraps, reason = "with the feature it fails and gives something")]
+fn push_spans(_core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
+    Ok(None)
 }
 
 #[cfg(not(feature = "otlp"))]

@@ -14,7 +14,7 @@ use crate::error::Error;
 #[cfg(feature = "otlp")]
 pub use otlp::{DEFAULT_OTLP_INTERVAL, DEFAULT_OTLP_TIMEOUT, Otlp, OtlpHistograms};
 #[cfg(feature = "otlp")]
-pub(crate) use otlp::{Export, Protocol};
+pub(crate) use otlp::{Export, Protocol, Signal};
 
 /// Where the endpoint listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
@@ -158,6 +158,19 @@ pub(crate) struct Config {
     /// Whether variables of the environment are asked where metrics are pushed.
     #[cfg(feature = "otlp")]
     pub(crate) otlp_from_env: bool,
+    #[cfg(all(feature = "otlp", feature = "tracing"))]
+    pub(crate) spans: Spans,
+}
+
+/// Where kept spans are pushed.
+#[cfg(all(feature = "otlp", feature = "tracing"))]
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Spans {
+    /// Where metrics are, unless that takes metrics only.
+    #[default]
+    WithMetrics,
+    To(Otlp),
+    Nowhere,
 }
 
 impl Config {
@@ -187,6 +200,8 @@ impl Config {
             otlp: None,
             #[cfg(feature = "otlp")]
             otlp_from_env: false,
+            #[cfg(all(feature = "otlp", feature = "tracing"))]
+            spans: Spans::default(),
         }
     }
 
@@ -202,7 +217,19 @@ impl Config {
     /// Where and how metrics are pushed; `None` when they are not.
     #[cfg(feature = "otlp")]
     pub(crate) fn export(&self) -> Result<Option<Export>, Error> {
-        self.otlp.as_ref().map(Otlp::settle).transpose()
+        let otlp = self.otlp.as_ref().filter(|otlp| otlp.takes_metrics());
+        otlp.map(|otlp| otlp.settle(Signal::Metrics)).transpose()
+    }
+
+    /// Where and how kept spans are pushed; `None` when they are not.
+    #[cfg(all(feature = "otlp", feature = "tracing"))]
+    pub(crate) fn span_export(&self) -> Result<Option<Export>, Error> {
+        let receiver = match &self.spans {
+            Spans::WithMetrics => self.otlp.as_ref().filter(|otlp| otlp.takes_spans()),
+            Spans::To(otlp) => Some(otlp),
+            Spans::Nowhere => None,
+        };
+        receiver.map(|otlp| otlp.settle(Signal::Traces)).transpose()
     }
 
     /// Refuses settings that cannot work before anything is started.
@@ -230,6 +257,8 @@ impl Config {
         self.admin_token()?;
         #[cfg(feature = "otlp")]
         self.export()?;
+        #[cfg(all(feature = "otlp", feature = "tracing"))]
+        self.span_export()?;
         Ok(())
     }
 

@@ -227,16 +227,27 @@ impl AgentBuilder {
 
     /// Pushes metrics to an OpenTelemetry collector, or to anything that takes OTLP: a base URL for HTTP/protobuf, or an
     /// [`Otlp`] that says more. Cumulative, so that nothing is lost while the receiver is away; one request at most is kept
-    /// until then. Default: not.
+    /// until then. With the feature `tracing` and its [layer](crate::trace::layer()), the spans of slow and failed requests go
+    /// there too, unless [`otlp_spans`](Self::otlp_spans) says otherwise. Default: not.
     #[cfg(feature = "otlp")]
     pub fn otlp(mut self, receiver: impl Into<Otlp>) -> Self {
         self.0.otlp = Some(receiver.into());
         self
     }
 
-    /// Pushes metrics as the `OTEL_*` variables of the environment say, which win over [`otlp`](Self::otlp) and over the
-    /// name, version and instance id that were given in code. Without any of them, to `http://localhost:4318`; with
-    /// `OTEL_SDK_DISABLED=true` or `OTEL_METRICS_EXPORTER=none`, not at all. A value that cannot work is refused by
+    /// Pushes the [spans](crate::trace) of slow and failed requests, and no others, to this receiver instead of the one of
+    /// [`otlp`](Self::otlp): a base URL, or one that ends in `/v1/traces`. While it is away, the newest 256 requests are kept for
+    /// it. Default: where metrics are pushed.
+    #[cfg(all(feature = "otlp", feature = "tracing"))]
+    pub fn otlp_spans(mut self, receiver: impl Into<Otlp>) -> Self {
+        self.0.spans = crate::config::Spans::To(receiver.into());
+        self
+    }
+
+    /// Pushes metrics, and spans that are kept, as the `OTEL_*` variables of the environment say, which win over
+    /// [`otlp`](Self::otlp) and over the name, version and instance id that were given in code. Without any of them, to
+    /// `http://localhost:4318`; with `OTEL_METRICS_EXPORTER=none` or `OTEL_TRACES_EXPORTER=none` without the one or the other,
+    /// with `OTEL_SDK_DISABLED=true` not at all. A value that cannot work is refused by
     /// [`start`](Self::start).
     #[cfg(feature = "otlp")]
     pub fn otlp_from_env(mut self) -> Self {

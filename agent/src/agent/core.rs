@@ -293,6 +293,11 @@ impl Source for Core {
         Some(&self.requests.slow)
     }
 
+    #[cfg(all(feature = "tracing", feature = "otlp"))]
+    fn spans_pushed(&self) -> Option<(u64, u64)> {
+        self.requests.outbox.counts()
+    }
+
     fn open(&self) -> Option<&OpenRequests> {
         Some(&self.requests.open)
     }

@@ -1,4 +1,4 @@
-//! The `OTEL_*` variables that an exporter of metrics honours; each value that cannot work is refused by name. How a
+//! The `OTEL_*` variables that exporters of metrics and spans honour; each value that cannot work is refused by name. How a
 //! variable is read is passed in.
 //!
 //! [General](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/) and
@@ -9,20 +9,38 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::Config;
-use super::otlp::{Otlp, OtlpHistograms, Protocol};
+#[cfg(feature = "tracing")]
+use super::Spans;
+use super::otlp::{Otlp, OtlpHistograms, Protocol, Signal};
 use crate::error::Error;
 
+/// The names of a setting: of metrics, of spans, of all signals.
+#[derive(Debug, Clone, Copy)]
+struct Names {
+    own: [&'static str; 2],
+    all: &'static str,
+}
+
+macro_rules! names {
+    ($what:literal) => {
+        Names {
+            own: [concat!("OTEL_EXPORTER_OTLP_METRICS_", $what), concat!("OTEL_EXPORTER_OTLP_TRACES_", $what)],
+            all: concat!("OTEL_EXPORTER_OTLP_", $what),
+        }
+    };
+}
+
+const ENDPOINT: Names = names!("ENDPOINT");
+const INSECURE: Names = names!("INSECURE");
+const PROTOCOL: Names = names!("PROTOCOL");
+const HEADERS: Names = names!("HEADERS");
+const COMPRESSION: Names = names!("COMPRESSION");
+const TIMEOUT: Names = names!("TIMEOUT");
 /// Variables that are not honoured, each with what to do instead: to ignore one would be to send in the clear, or elsewhere.
-const NOT_HONOURED: [(&str, &str); 6] = [
-    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "the authorities of the system are trusted; add yours to them"),
-    ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "the authorities of the system are trusted; add yours to them"),
-    ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "client certificates are not sent; use a header or a local collector"),
-    ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", "client certificates are not sent; use a header or a local collector"),
-    ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "client certificates are not sent; use a header or a local collector"),
-    (
-        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
-        "client certificates are not sent; use a header or a local collector",
-    ),
+const NOT_HONOURED: [(Names, &str); 3] = [
+    (names!("CERTIFICATE"), "the authorities of the system are trusted; add yours to them"),
+    (names!("CLIENT_KEY"), "client certificates are not sent; use a header or a local collector"),
+    (names!("CLIENT_CERTIFICATE"), "client certificates are not sent; use a header or a local collector"),
 ];
 
 /// The variables; one that is empty is not set.
@@ -33,9 +51,10 @@ impl Environment<'_> {
         (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// That of metrics, else that of all signals, with its name.
-    fn either(&self, names: [&'static str; 2]) -> Option<(&'static str, String)> {
-        names.into_iter().find_map(|name| Some((name, self.read(name)?)))
+    /// That of the signal, else that of all signals, with its name, and whether it is the signal's own.
+    fn either(&self, signal: Signal, names: Names) -> Option<(&'static str, String, bool)> {
+        let both = names.own.get(signal as usize).map(|own| (*own, true)).into_iter().chain([(names.all, false)]);
+        both.into_iter().find_map(|(name, is_own)| Some((name, self.read(name)?, is_own)))
     }
 
     /// What the variables say over what was said in code.
@@ -45,44 +64,71 @@ impl Environment<'_> {
     pub(super) fn apply(&self, config: &mut Config) -> Result<(), Error> {
         if self.flag("OTEL_SDK_DISABLED")?.unwrap_or(false) {
             config.otlp = None;
+            #[cfg(feature = "tracing")]
+            {
+                config.spans = Spans::Nowhere;
+            }
             return Ok(());
         }
-        match self.read("OTEL_METRICS_EXPORTER").as_deref() {
-            Some("none") => {
-                config.otlp = None;
-                return Ok(());
-            }
-            None | Some("otlp") => {}
-            Some(other) => {
-                return refuse("OTEL_METRICS_EXPORTER", other, "otlp or none; /metrics is there in any case");
-            }
-        }
-        for (name, instead) in NOT_HONOURED {
-            if let Some(value) = self.read(name) {
-                return refuse(name, &value, instead);
-            }
-        }
-        let mut otlp = config.otlp.take().unwrap_or_default();
-        otlp = self.protocol(self.endpoint(otlp)?)?;
-        otlp = self.encoding(otlp)?;
-        otlp = self.times(otlp)?;
-        config.otlp = Some(self.resource(otlp, config)?);
+        #[cfg(feature = "tracing")]
+        self.apply_to_spans(config)?;
+        config.otlp = if self.is_wanted("OTEL_METRICS_EXPORTER", "; /metrics is there in any case")? {
+            let otlp = config.otlp.take().unwrap_or_default();
+            Some(self.settings(Signal::Metrics, otlp, config)?)
+        } else {
+            None
+        };
         Ok(())
     }
 
-    fn endpoint(&self, mut otlp: Otlp) -> Result<Otlp, Error> {
-        let names = ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-        if let Some((name, value)) = self.either(names) {
-            otlp = otlp.located(name, value, name == names[0]);
+    /// Spans may go elsewhere than metrics, or nowhere.
+    #[cfg(feature = "tracing")]
+    fn apply_to_spans(&self, config: &mut Config) -> Result<(), Error> {
+        if !self.is_wanted("OTEL_TRACES_EXPORTER", "")? {
+            config.spans = Spans::Nowhere;
+            return Ok(());
         }
-        let insecure = self.flag("OTEL_EXPORTER_OTLP_METRICS_INSECURE")?;
-        let insecure = insecure.or(self.flag("OTEL_EXPORTER_OTLP_INSECURE")?);
-        Ok(insecure.map_or(otlp.clone(), |insecure| otlp.insecure(insecure)))
+        let said = match &config.spans {
+            Spans::To(otlp) => Some(otlp.clone()),
+            _ => config.otlp.clone().filter(Otlp::takes_spans),
+        };
+        config.spans = Spans::To(self.settings(Signal::Traces, said.unwrap_or_default(), config)?);
+        Ok(())
     }
 
-    fn protocol(&self, otlp: Otlp) -> Result<Otlp, Error> {
-        let found = self.either(["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"]);
-        let Some((name, value)) = found else { return Ok(otlp) };
+    fn is_wanted(&self, name: &'static str, remark: &str) -> Result<bool, Error> {
+        match self.read(name).as_deref() {
+            Some("none") => Ok(false),
+            None | Some("otlp") => Ok(true),
+            Some(other) => refuse(name, other, &format!("otlp or none{remark}")),
+        }
+    }
+
+    fn settings(&self, signal: Signal, mut otlp: Otlp, config: &mut Config) -> Result<Otlp, Error> {
+        for (what, instead) in NOT_HONOURED {
+            if let Some((name, value, _)) = self.either(signal, what) {
+                return refuse(name, &value, instead);
+            }
+        }
+        otlp = self.protocol(signal, self.endpoint(signal, otlp)?)?;
+        otlp = self.encoding(signal, otlp)?;
+        otlp = self.times(signal, otlp)?;
+        if signal == Signal::Metrics {
+            otlp = self.of_metrics(otlp)?;
+        }
+        self.resource(otlp, config)
+    }
+
+    fn endpoint(&self, signal: Signal, mut otlp: Otlp) -> Result<Otlp, Error> {
+        if let Some((name, value, is_own)) = self.either(signal, ENDPOINT) {
+            otlp = otlp.located(name, value, is_own);
+        }
+        let Some((name, value, _)) = self.either(signal, INSECURE) else { return Ok(otlp) };
+        Ok(otlp.insecure(truth(name, &value)?))
+    }
+
+    fn protocol(&self, signal: Signal, otlp: Otlp) -> Result<Otlp, Error> {
+        let Some((name, value, _)) = self.either(signal, PROTOCOL) else { return Ok(otlp) };
         match value.as_str() {
             "grpc" => Ok(otlp.protocol(Protocol::Grpc)),
             "http/protobuf" => Ok(otlp.protocol(Protocol::Http)),
@@ -90,20 +136,27 @@ impl Environment<'_> {
         }
     }
 
-    fn encoding(&self, mut otlp: Otlp) -> Result<Otlp, Error> {
-        let found = self.either(["OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"]);
-        if let Some((name, value)) = found {
+    fn encoding(&self, signal: Signal, mut otlp: Otlp) -> Result<Otlp, Error> {
+        if let Some((name, value, _)) = self.either(signal, HEADERS) {
             for (header, value) in pairs(&value).ok_or_else(|| error(name, "…", "name=value,name=value"))? {
                 otlp = otlp.header(header, value);
             }
         }
-        let found = self.either(["OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"]);
-        if let Some((name, value)) = found {
+        if let Some((name, value, _)) = self.either(signal, COMPRESSION) {
             otlp = match value.as_str() {
                 "gzip" => otlp.gzip(true),
                 "none" => otlp.gzip(false),
                 _ => return refuse(name, &value, "gzip or none"),
             };
+        }
+        Ok(otlp)
+    }
+
+    /// What only metrics have.
+    fn of_metrics(&self, mut otlp: Otlp) -> Result<Otlp, Error> {
+        let name = "OTEL_METRIC_EXPORT_INTERVAL";
+        if let Some(value) = self.read(name) {
+            otlp = otlp.interval(millis(name, &value, 100)?);
         }
         let name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
         if let Some(value) = self.read(name).filter(|value| !value.eq_ignore_ascii_case("cumulative")) {
@@ -120,16 +173,9 @@ impl Environment<'_> {
         Ok(otlp)
     }
 
-    fn times(&self, mut otlp: Otlp) -> Result<Otlp, Error> {
-        let found = self.either(["OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]);
-        if let Some((name, value)) = found {
-            otlp = otlp.timeout(millis(name, &value, 1)?);
-        }
-        let name = "OTEL_METRIC_EXPORT_INTERVAL";
-        match self.read(name) {
-            Some(value) => Ok(otlp.interval(millis(name, &value, 100)?)),
-            None => Ok(otlp),
-        }
+    fn times(&self, signal: Signal, otlp: Otlp) -> Result<Otlp, Error> {
+        let Some((name, value, _)) = self.either(signal, TIMEOUT) else { return Ok(otlp) };
+        Ok(otlp.timeout(millis(name, &value, 1)?))
     }
 
     /// The resource; what names the service is known to the dashboard too.
@@ -153,13 +199,15 @@ impl Environment<'_> {
     }
 
     fn flag(&self, name: &'static str) -> Result<Option<bool>, Error> {
-        match self.read(name) {
-            None => Ok(None),
-            Some(value) if value.eq_ignore_ascii_case("true") => Ok(Some(true)),
-            Some(value) if value.eq_ignore_ascii_case("false") => Ok(Some(false)),
-            Some(value) => refuse(name, &value, "true or false"),
-        }
+        self.read(name).map(|value| truth(name, &value)).transpose()
     }
+}
+
+fn truth(name: &'static str, value: &str) -> Result<bool, Error> {
+    if value.eq_ignore_ascii_case("true") {
+        return Ok(true);
+    }
+    if value.eq_ignore_ascii_case("false") { Ok(false) } else { refuse(name, value, "true or false") }
 }
 
 fn error(setting: &'static str, value: &str, reason: &str) -> Error {
@@ -201,14 +249,14 @@ mod tests {
         let mut config = Config::new("shop".to_owned());
         Environment(&read).apply(&mut config)?;
         if let Some(otlp) = &config.otlp {
-            otlp.settle()?;
+            otlp.settle(Signal::Metrics)?;
         }
         Ok(config)
     }
 
     #[test]
     fn without_variables_the_defaults_of_the_specification_hold() {
-        let export = configured(&[]).unwrap().otlp.unwrap().settle().unwrap();
+        let export = configured(&[]).unwrap().otlp.unwrap().settle(Signal::Metrics).unwrap();
         assert_eq!(export.uri, "http://localhost:4318/v1/metrics");
         assert_eq!((export.interval, export.timeout), (Duration::from_mins(1), Duration::from_secs(10)));
         assert!(!export.gzip && export.headers.is_empty() && export.protocol == Protocol::Http);
@@ -232,7 +280,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!((config.service.as_str(), config.instance_id.as_str()), ("checkout", "i-7"));
-        let export = config.otlp.unwrap().settle().unwrap();
+        let export = config.otlp.unwrap().settle(Signal::Metrics).unwrap();
         assert_eq!((export.uri.to_string(), export.protocol), ("http://metrics:4317/".to_owned(), Protocol::Grpc));
         assert_eq!((export.timeout, export.interval), (Duration::from_millis(1_500), Duration::from_secs(5)));
         assert_eq!((export.headers["api-key"].as_bytes(), export.headers.len()), (b"a b,c".as_slice(), 2));
@@ -271,9 +319,39 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "tracing")]
+    fn spans_have_variables_of_their_own_and_can_be_switched_off_alone() {
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://tempo:4317"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "tenant=1"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "700"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "cloud.region=eu"),
+        ];
+        let config = configured(&variables).unwrap();
+        let spans = config.span_export().unwrap().unwrap();
+        assert_eq!((spans.uri.to_string(), spans.protocol), ("http://tempo:4317/".to_owned(), Protocol::Grpc));
+        assert_eq!((spans.timeout, spans.gzip), (Duration::from_millis(700), true));
+        assert_eq!((spans.headers["tenant"].as_bytes(), spans.attributes.len()), (b"1".as_slice(), 1));
+        let metrics = config.export().unwrap().unwrap();
+        assert_eq!((metrics.uri.to_string(), metrics.gzip), ("http://all:4318/v1/metrics".to_owned(), false));
+        let only_metrics = configured(&[("OTEL_TRACES_EXPORTER", "none")]).unwrap();
+        assert!(only_metrics.span_export().unwrap().is_none() && only_metrics.export().unwrap().is_some());
+        let only_spans = configured(&[("OTEL_METRICS_EXPORTER", "none")]).unwrap();
+        assert!(only_spans.export().unwrap().is_none());
+        assert_eq!(only_spans.span_export().unwrap().unwrap().uri, "http://localhost:4318/v1/traces");
+        let disabled = configured(&[("OTEL_SDK_DISABLED", "true")]).unwrap();
+        assert!(disabled.export().unwrap().is_none() && disabled.span_export().unwrap().is_none());
+        let error = configured(&[("OTEL_TRACES_EXPORTER", "zipkin")]).unwrap_err().to_string();
+        assert!(error.contains("OTEL_TRACES_EXPORTER") && error.contains("otlp or none"), "{error}");
+    }
+
+    #[test]
     fn secrets_of_headers_are_not_shown() {
         let config = configured(&[("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hunter2")]).unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
-        assert!(!format!("{:?}", config.otlp.unwrap().settle().unwrap()).contains("hunter2"));
+        assert!(!format!("{:?}", config.otlp.unwrap().settle(Signal::Metrics).unwrap()).contains("hunter2"));
     }
 }

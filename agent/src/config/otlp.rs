@@ -1,4 +1,4 @@
-//! How metrics are pushed to an OpenTelemetry collector: the settings, their defaults, and what is refused; nothing is sent
+//! How metrics and kept spans are pushed to an OpenTelemetry collector: the settings, their defaults, and what is refused; nothing is sent
 //! here.
 
 use std::time::Duration;
@@ -13,8 +13,27 @@ use crate::error::Error;
 pub const DEFAULT_OTLP_INTERVAL: Duration = Duration::from_mins(1);
 /// How long one attempt may take unless told otherwise, as in OpenTelemetry's specification.
 pub const DEFAULT_OTLP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Where metrics of any OTLP receiver are posted, below its base.
 const METRICS_PATH: &str = "/v1/metrics";
+const TRACES_PATH: &str = "/v1/traces";
+
+/// What is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Metrics,
+    #[cfg(feature = "tracing")]
+    Traces,
+}
+
+impl Signal {
+    /// Where any OTLP receiver takes it, below its base.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Metrics => METRICS_PATH,
+            #[cfg(feature = "tracing")]
+            Self::Traces => TRACES_PATH,
+        }
+    }
+}
 
 /// What carries the messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,9 +57,9 @@ pub enum OtlpHistograms {
 /// Where the receiver is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Endpoint {
-    /// Of all signals: over HTTP, `/v1/metrics` is appended.
+    /// Of all signals: over HTTP, the path of the signal is appended.
     Base(String),
-    /// Of metrics: used as it is.
+    /// Of one signal: used as it is.
     Exact(String),
 }
 
@@ -66,6 +85,7 @@ pub struct Otlp {
     interval: Duration,
     histograms: OtlpHistograms,
     attributes: Vec<(String, String)>,
+    spans: bool,
 }
 
 impl Default for Otlp {
@@ -82,6 +102,7 @@ impl Default for Otlp {
             interval: DEFAULT_OTLP_INTERVAL,
             histograms: OtlpHistograms::default(),
             attributes: Vec::new(),
+            spans: true,
         }
     }
 }
@@ -99,12 +120,12 @@ impl From<String> for Otlp {
 }
 
 impl Otlp {
-    /// Over HTTP/protobuf to the receiver at this base, such as `http://127.0.0.1:4318`; `/v1/metrics` is appended unless it
-    /// is there.
+    /// Over HTTP/protobuf to the receiver at this base, such as `http://127.0.0.1:4318`; `/v1/metrics` and `/v1/traces` are
+    /// appended. One that ends so already takes that signal only.
     pub fn http(endpoint: impl Into<String>) -> Self {
         let endpoint = endpoint.into();
-        let endpoint =
-            if endpoint.ends_with(METRICS_PATH) { Endpoint::Exact(endpoint) } else { Endpoint::Base(endpoint) };
+        let is_exact = [METRICS_PATH, TRACES_PATH].iter().any(|path| endpoint.ends_with(path));
+        let endpoint = if is_exact { Endpoint::Exact(endpoint) } else { Endpoint::Base(endpoint) };
         Self { endpoint: Some(endpoint), ..Self::default() }
     }
 
@@ -156,6 +177,26 @@ impl Otlp {
         self
     }
 
+    /// Whether the [spans](crate::trace) of slow and failed requests are pushed too, where there is a layer for them. Default:
+    /// they are, unless the endpoint is one of metrics only.
+    #[must_use]
+    pub fn spans(mut self, pushed: bool) -> Self {
+        self.spans = pushed;
+        self
+    }
+
+    /// Whether this receiver takes spans.
+    #[cfg(feature = "tracing")]
+    pub(super) fn takes_spans(&self) -> bool {
+        let other = matches!(&self.endpoint, Some(Endpoint::Exact(exact)) if exact.ends_with(METRICS_PATH));
+        self.spans && !other
+    }
+
+    /// Whether this receiver takes metrics.
+    pub(super) fn takes_metrics(&self) -> bool {
+        !matches!(&self.endpoint, Some(Endpoint::Exact(exact)) if exact.ends_with(TRACES_PATH))
+    }
+
     pub(super) fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
@@ -174,7 +215,7 @@ impl Otlp {
     }
 
     /// Refuses what cannot work.
-    pub(crate) fn settle(&self) -> Result<Export, Error> {
+    pub(crate) fn settle(&self, signal: Signal) -> Result<Export, Error> {
         let refuse =
             |setting, value: String, reason: &str| Err(Error::Setting { setting, value, reason: reason.to_owned() });
         if self.interval < Duration::from_millis(100) {
@@ -184,7 +225,7 @@ impl Otlp {
             return refuse("otlp timeout", "0".to_owned(), "an attempt needs time; the default is 10 s");
         }
         Ok(Export {
-            uri: self.uri()?,
+            uri: self.uri(signal)?,
             protocol: self.protocol,
             headers: self.header_map()?,
             gzip: self.gzip,
@@ -195,11 +236,12 @@ impl Otlp {
         })
     }
 
-    fn uri(&self) -> Result<Uri, Error> {
+    fn uri(&self, signal: Signal) -> Result<Uri, Error> {
+        let path = signal.path();
         let text = match (&self.endpoint, self.protocol) {
-            (None, Protocol::Http) => format!("http://localhost:4318{METRICS_PATH}"),
+            (None, Protocol::Http) => format!("http://localhost:4318{path}"),
             (None, Protocol::Grpc) => "http://localhost:4317".to_owned(),
-            (Some(Endpoint::Base(base)), Protocol::Http) => format!("{}{METRICS_PATH}", base.trim_end_matches('/')),
+            (Some(Endpoint::Base(base)), Protocol::Http) => format!("{}{path}", base.trim_end_matches('/')),
             (Some(Endpoint::Exact(exact)), Protocol::Http) => exact.clone(),
             (Some(Endpoint::Base(address) | Endpoint::Exact(address)), Protocol::Grpc) => {
                 match address.split_once("://") {
@@ -262,7 +304,7 @@ mod tests {
     use super::*;
 
     fn uri(otlp: &Otlp) -> String {
-        otlp.settle().unwrap().uri.to_string()
+        otlp.settle(Signal::Metrics).unwrap().uri.to_string()
     }
 
     #[test]
@@ -278,6 +320,20 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "tracing")]
+    fn spans_go_to_the_path_of_traces_unless_the_receiver_takes_metrics_only() {
+        let uri = |otlp: Otlp| otlp.settle(Signal::Traces).unwrap().uri.to_string();
+        assert_eq!(uri("http://collector:4318/".into()), "http://collector:4318/v1/traces");
+        assert_eq!(uri("http://tempo/v1/traces".into()), "http://tempo/v1/traces");
+        assert_eq!(uri(Otlp::default().protocol(Protocol::Grpc)), "http://localhost:4317/");
+        let takes = |otlp: Otlp| (otlp.takes_metrics(), otlp.takes_spans());
+        assert_eq!(takes("http://mimir/v1/metrics".into()), (true, false));
+        assert_eq!(takes("http://tempo/v1/traces".into()), (false, true));
+        assert_eq!(takes(Otlp::grpc("collector:4317")), (true, true));
+        assert_eq!(takes(Otlp::default().spans(false)), (true, false));
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_with_an_example_and_without_secrets() {
         for (otlp, said) in [
             (Otlp::http("collector:4318"), "http://127.0.0.1:4318"),
@@ -289,7 +345,7 @@ mod tests {
             (Otlp::default().interval(Duration::ZERO), "at least 100 ms"),
             (Otlp::default().timeout(Duration::ZERO), "needs time"),
         ] {
-            let error = otlp.settle().unwrap_err().to_string();
+            let error = otlp.settle(Signal::Metrics).unwrap_err().to_string();
             assert!(error.contains(said) && !error.contains("hunter2"), "{error}");
             let shown = format!("{:?}", Otlp::default().header("api-key", "hunter2"));
             assert!(!shown.contains("hunter2"), "{shown}");

@@ -70,6 +70,11 @@ pub(crate) trait Source: Send + Sync {
         None
     }
 
+    /// Of how many requests the spans were pushed, and of how many no receiver will have them; `None` when they are not.
+    fn spans_pushed(&self) -> Option<(u64, u64)> {
+        None
+    }
+
     /// The requests that are being served; `None` when they are not kept.
     fn open(&self) -> Option<&OpenRequests> {
         None

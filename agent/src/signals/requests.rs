@@ -73,6 +73,8 @@ pub(crate) struct RequestLogs {
     pub(crate) slow: Arc<SlowLog>,
     pub(crate) open: Arc<OpenRequests>,
     pub(crate) exemplars: Arc<Exemplars>,
+    #[cfg(all(feature = "tracing", feature = "otlp"))]
+    pub(crate) outbox: Arc<trace::Outbox>,
 }
 
 /// A request being served. Finish it with its status; dropped unfinished it counts as cancelled, and as panicked when
@@ -186,7 +188,13 @@ impl Outcome {
 
 impl RequestLogs {
     pub(crate) fn new(thresholds: Thresholds) -> Self {
-        Self { slow: Arc::new(SlowLog::new(thresholds)), open: Arc::default(), exemplars: Arc::default() }
+        Self {
+            slow: Arc::new(SlowLog::new(thresholds)),
+            open: Arc::default(),
+            exemplars: Arc::default(),
+            #[cfg(all(feature = "tracing", feature = "otlp"))]
+            outbox: Arc::default(),
+        }
     }
 
     /// Bytes that are kept, beside the slow ones.
@@ -331,6 +339,8 @@ impl RequestGuard {
             self.aside.get_mut().trace = digits.as_bytes().first_chunk().copied();
         }
         entry.tree = self.tree.keep_spans(Ending { labels, nanos, status, error_type });
+        #[cfg(all(feature = "tracing", feature = "otlp"))]
+        entry.tree.iter().for_each(|tree| self.route.0.logs.outbox.put(tree));
         let details = self.aside.get();
         entry.trace_id = details.and_then(|details| details.trace.as_ref()).and_then(open_requests::trace_id);
         entry.request_id = self.newest_request_id();

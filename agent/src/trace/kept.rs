@@ -30,6 +30,9 @@ pub(crate) struct Kept {
     pub(super) attributes: Box<[Attribute]>,
     pub(super) events: Box<[EventRecord]>,
     pub(super) text: Box<str>,
+    /// The `tracestate` that came in.
+    #[cfg(feature = "otlp")]
+    pub(crate) state: Box<str>,
     pub(crate) cut: Cut,
     bytes: usize,
 }
@@ -41,7 +44,8 @@ impl Kept {
             + size_of_val(tree.spans.as_slice())
             + size_of_val(tree.attributes.as_slice())
             + size_of_val(tree.events.as_slice())
-            + tree.text.len();
+            + tree.text.len()
+            + tree.state.len();
         KEPT_BYTES.take(bytes).then(|| Self {
             root: tree.root,
             began_unix_nanos: wall_nanos().saturating_sub(ending.nanos),
@@ -51,6 +55,8 @@ impl Kept {
             attributes: tree.attributes.as_slice().into(),
             events: tree.events.as_slice().into(),
             text: tree.text.as_str().into(),
+            #[cfg(feature = "otlp")]
+            state: tree.state.as_str().into(),
             cut: tree.cut,
             bytes,
         })
@@ -59,6 +65,18 @@ impl Kept {
     /// The span of the request itself.
     pub(crate) fn span(&self) -> u64 {
         self.spans.first().map_or(0, |root| root.id)
+    }
+
+    /// The trace.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn trace(&self) -> u128 {
+        self.root.trace
+    }
+
+    /// Whether whoever began the trace records it.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.root.sampled
     }
 
     /// The span of another service that the request is part of.

@@ -44,6 +44,8 @@ mod kept;
 mod layer;
 #[cfg(feature = "tracing")]
 mod open_spans;
+#[cfg(all(feature = "tracing", feature = "otlp"))]
+mod outbox;
 #[cfg(feature = "tracing")]
 mod outgoing;
 #[cfg(feature = "tracing")]
@@ -64,6 +66,8 @@ pub(crate) use forest::{bytes, counts, waits};
 pub(crate) use kept::{Ending, Kept};
 #[cfg(feature = "tracing")]
 pub use layer::{LayerBuilder, builder, layer};
+#[cfg(all(feature = "tracing", feature = "otlp"))]
+pub(crate) use outbox::Outbox;
 #[cfg(feature = "tracing")]
 pub use outgoing::{OutboundSpan, current, inject, outbound};
 #[cfg(feature = "tracing")]

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
 mod receiver;
+#[cfg(feature = "tracing")]
+mod spans;
 
 use std::time::{Duration, Instant};
 

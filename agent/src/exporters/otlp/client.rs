@@ -23,7 +23,7 @@ use tonic::codec::CompressionEncoding;
 use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
-use super::grpc::{Encoded, METHOD};
+use super::grpc::Encoded;
 use super::outcome::{Failure, Outcome, causes, delivered, of_grpc, of_http};
 use crate::clock::Tick;
 use crate::config::{Export, Protocol};
@@ -38,6 +38,8 @@ const AGENT: &str = concat!("OTel-OTLP-Exporter-Rust heartline/", env!("CARGO_PK
 #[derive(Debug)]
 pub(super) struct Client {
     wire: Wire,
+    /// Over gRPC.
+    method: &'static str,
     uri: Uri,
     headers: HeaderMap,
     gzip: bool,
@@ -63,7 +65,7 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Unseen {
 impl Client {
     /// # Errors
     /// Why the authorities of the system cannot be read.
-    pub(super) fn new(export: &Export) -> Result<Self, std::io::Error> {
+    pub(super) fn new(export: &Export, method: &'static str) -> Result<Self, std::io::Error> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -78,7 +80,7 @@ impl Client {
             Protocol::Grpc => Wire::Grpc(pool.http2_only(true).build(builder.enable_http2().wrap_connector(tcp))),
         };
         let (uri, headers) = (export.uri.clone(), export.headers.clone());
-        Ok(Self { wire, uri, headers, gzip: export.gzip, timeout: export.timeout })
+        Ok(Self { wire, method, uri, headers, gzip: export.gzip, timeout: export.timeout })
     }
 
     /// Sends `body`; within `budget`, if that is less than an attempt may take.
@@ -133,7 +135,7 @@ impl Client {
         *request.metadata_mut() = tonic::metadata::MetadataMap::from_headers(self.headers.clone());
         request.metadata_mut().entry("user-agent").map(|entry| entry.or_insert(AGENT.parse().expect("is ASCII"))).ok();
         request.set_timeout(within);
-        match client.unary(request, PathAndQuery::from_static(METHOD), Encoded).await {
+        match client.unary(request, PathAndQuery::from_static(self.method), Encoded).await {
             Ok(answer) => delivered(Some(answer.into_inner())),
             Err(status) => of_grpc(&status),
         }

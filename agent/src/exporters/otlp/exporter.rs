@@ -8,16 +8,15 @@ use heartline_shared::Snapshot;
 use tokio::sync::oneshot;
 
 use super::client::Client;
+use super::complaints::Complaints;
 use super::figures::Figures;
+use super::grpc;
 use super::mapping::{Mapping, Request};
 use super::outcome::{Failure, Outcome};
 use super::schedule::Schedule;
 use crate::clock::Tick;
 use crate::config::Export;
 use crate::snapshot::Exemplified;
-
-/// A failure that lasts is logged as often.
-const LOG_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Pushes metrics until it is told to stop.
 pub(crate) struct Exporter<R> {
@@ -27,9 +26,7 @@ pub(crate) struct Exporter<R> {
     schedule: Schedule,
     figures: Figures,
     pending: Option<Pending>,
-    endpoint: String,
-    failing: bool,
-    logged: Option<Duration>,
+    complaints: Complaints,
 }
 
 /// A request that was not delivered yet.
@@ -48,14 +45,12 @@ impl<R: Fn(Tick) -> (Snapshot, Exemplified)> Exporter<R> {
     pub(crate) fn new(export: &Export, read: R, figures: Figures) -> Result<Self, std::io::Error> {
         Ok(Self {
             read,
-            client: Client::new(export)?,
+            client: Client::new(export, grpc::METRICS)?,
             mapping: Mapping::new(export.histograms, export.attributes.clone()),
             schedule: Schedule::new(export.interval, Tick::now().mono, chance()),
             figures,
             pending: None,
-            endpoint: export.uri.to_string(),
-            failing: false,
-            logged: None,
+            complaints: Complaints::new("metrics", export.uri.to_string()),
         })
     }
 
@@ -98,12 +93,12 @@ impl<R: Fn(Tick) -> (Snapshot, Exemplified)> Exporter<R> {
             let left = || budget.saturating_sub(Tick::now().mono.saturating_sub(began.mono));
             match self.send(left()).await {
                 None | Some(Outcome::Delivered { .. }) => return Ok(()),
-                Some(Outcome::Refused(failure)) => return Err(failure.said(&self.endpoint)),
+                Some(Outcome::Refused(failure)) => return Err(self.complaints.said(&failure)),
                 Some(Outcome::Again(failure, throttle)) => {
                     self.schedule.failed(Duration::ZERO, throttle, chance());
                     let wait = self.schedule.wait(Duration::ZERO);
                     if wait >= left() {
-                        return Err(failure.said(&self.endpoint));
+                        return Err(self.complaints.said(&failure));
                     }
                     tokio::time::sleep(wait).await;
                 }
@@ -154,36 +149,13 @@ impl<R: Fn(Tick) -> (Snapshot, Exemplified)> Exporter<R> {
             self.pending = None;
         }
         self.keeps();
-        self.log(failure.as_ref(), now);
+        self.complaints.log(failure.as_ref(), now);
         Some(outcome)
-    }
-
-    /// A failure is logged when it begins and once an hour, and its end.
-    fn log(&mut self, failure: Option<&Failure>, now: Duration) {
-        let endpoint = self.endpoint.as_str();
-        let Some(failure) = failure else {
-            if std::mem::take(&mut self.failing) {
-                tracing::info!(endpoint, "metrics are pushed again");
-            }
-            return;
-        };
-        self.failing = true;
-        if self.logged.is_none_or(|logged| now.saturating_sub(logged) >= LOG_INTERVAL) {
-            self.logged = Some(now);
-            let (kind, said) = (failure.kind.as_ref(), failure.said.as_str());
-            tracing::warn!(endpoint, error = kind, said, "metrics were not pushed, or not all; logged once an hour");
-        }
-    }
-}
-
-impl Failure {
-    fn said(&self, endpoint: &str) -> String {
-        format!("{endpoint}: {}: {}", self.kind, self.said)
     }
 }
 
 /// From 0 to 1, by the keys that the standard library seeds from the system.
-fn chance() -> f64 {
+pub(super) fn chance() -> f64 {
     let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
     random as f64 / u64::MAX as f64
 }

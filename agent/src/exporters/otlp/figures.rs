@@ -12,7 +12,7 @@ use crate::registry::{Registry, Room};
 use crate::snapshot::{Collector, Families, Tick};
 
 const POINTS: &str = "otel.sdk.exporter.metric_data_point.exported";
-const TOOK: &str = "otel.sdk.exporter.operation.duration";
+pub(super) const TOOK: &str = "otel.sdk.exporter.operation.duration";
 const LAG: &str = "heartline.export.lag";
 
 /// Written by the exporter, read with the process's own figures.

@@ -6,8 +6,11 @@ use prost::bytes::{BufMut as _, Bytes};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
+/// The method that takes spans. Its answer has the shape of that for metrics: how many were rejected, and why.
+#[cfg(feature = "tracing")]
+pub(super) const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// The method that takes metrics.
-pub(super) const METHOD: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+pub(super) const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
 /// Requests as bytes, answers as messages.
 #[derive(Debug, Clone, Copy, Default)]

@@ -25,7 +25,7 @@ use crate::exporters::protobuf::exponential;
 use crate::snapshot::{Exemplar, Exemplified};
 
 /// The conventions that names follow.
-const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
 
 /// Keys of the fields that hold messages and texts: `number << 3 | 2`.

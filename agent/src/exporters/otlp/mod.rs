@@ -1,10 +1,11 @@
-//! Metrics to an OpenTelemetry collector: a snapshot as OTLP's messages, a client that sends them, and the loop that decides
+//! Metrics and kept spans to an OpenTelemetry collector: a snapshot as OTLP's messages, a client that sends them, and the loop that decides
 //! when. Where snapshots come from is passed in.
 //!
-//! Everything sent is cumulative, so what a collector missed while it was away is in the next request, and one request at
-//! a time is all that is ever kept.
+//! Metrics are cumulative, so what a collector missed while it was away is in the next request, and one request at
+//! a time is all that is ever kept. Of spans, the newest that fit wait for it.
 
 mod client;
+mod complaints;
 mod exporter;
 mod figures;
 mod grpc;
@@ -12,7 +13,15 @@ mod mapping;
 mod outcome;
 mod resource;
 mod schedule;
+#[cfg(feature = "tracing")]
+mod span_mapping;
+#[cfg(feature = "tracing")]
+mod spans;
 mod starts;
 
 pub(crate) use exporter::Exporter;
 pub(crate) use figures::Figures;
+#[cfg(feature = "tracing")]
+pub(crate) use resource::of as resource;
+#[cfg(feature = "tracing")]
+pub(crate) use spans::SpanExporter;

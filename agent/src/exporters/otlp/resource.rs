@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 /// The resource of a snapshot; `configured` wins over what is found, except for the service's own names.
-pub(super) fn of(snapshot: &Snapshot, configured: &[(String, String)]) -> Resource {
+pub(crate) fn of(snapshot: &Snapshot, configured: &[(String, String)]) -> Resource {
     let mut attributes = vec![text("service.name", &snapshot.service)];
     attributes.push(text("service.instance.id", &snapshot.instance_id));
     attributes.extend(snapshot.version.iter().map(|version| text("service.version", version)));

@@ -74,7 +74,7 @@ fn slowest(call: &Call) -> Reply {
             newest.filter(|entry| is_wanted(entry)).take(limit).map(request).collect()
         }),
         "queries": list("slowest", log.queries.slowest(call.now), |slowest| slowest.take(limit).map(query).collect()),
-        "spans": spans::counted(),
+        "spans": spans::counted(call.state.fresh.source().spans_pushed()),
     })))
 }
 
@@ -184,9 +184,11 @@ fn slow_schema() -> Value {
         "type": ["object", "null"],
         "description": "What this process counts of spans; null where the service has no layer for them.",
         "properties": {
-            "requests_without_spans": {"type": "integer", "minimum": 0},
-            "missed": {"type": "integer", "minimum": 0},
-            "unkept": {"type": "integer", "minimum": 0},
+            "requests_without_spans": {"type": "integer", "minimum": 0, "description": "Too many were open."},
+            "missed": {"type": "integer", "minimum": 0, "description": "Spans and ends of spans that another thread was in the way of."},
+            "unkept": {"type": "integer", "minimum": 0, "description": "Requests to be kept for which there was no memory."},
+            "exported": {"type": ["integer", "null"], "minimum": 0, "description": "Requests whose spans were pushed; null where they are not."},
+            "not_exported": {"type": ["integer", "null"], "minimum": 0, "description": "Requests whose spans no receiver will have."},
         },
     });
     json!({

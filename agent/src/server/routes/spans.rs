@@ -90,12 +90,14 @@ mod shown {
     }
 
     /// What this process counts; null while there is no layer.
-    pub(in super::super) fn counted() -> Value {
+    pub(in super::super) fn counted(pushed: Option<(u64, u64)>) -> Value {
         counts().map_or(Value::Null, |counts| {
             json!({
                 "requests_without_spans": counts.without_tree,
                 "missed": counts.missed,
                 "unkept": counts.unkept,
+                "exported": pushed.map(|(exported, _)| exported),
+                "not_exported": pushed.map(|(_, lost)| lost),
             })
         })
     }
@@ -109,7 +111,7 @@ pub(super) fn document(kept: &crate::trace::Kept) -> serde_json::Map<String, Val
 
 /// Without the feature nothing is counted.
 #[cfg(not(feature = "tracing"))]
-pub(super) fn counted() -> Value {
+pub(super) fn counted(_: Option<(u64, u64)>) -> Value {
     Value::Null
 }
 

@@ -1,0 +1,99 @@
+//! Kept spans on their way to an exporter: the newest ones, in a queue that no thread of the host waits for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::kept::Kept;
+
+/// Requests that wait for an exporter; a further one takes the place of the oldest.
+const WAITING_MAX: usize = 256;
+
+/// The queue. Nothing is put into it while nobody takes from it.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    is_wanted: AtomicBool,
+    waiting: Mutex<VecDeque<Arc<Kept>>>,
+    exported: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Outbox {
+    /// From now on somebody takes them.
+    pub(crate) fn open(&self) {
+        self.is_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// The spans of a request that just ended.
+    pub(crate) fn put(&self, kept: &Arc<Kept>) {
+        if !self.is_wanted.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(mut waiting) = self.waiting.try_lock() else {
+            self.lost(1);
+            return;
+        };
+        let oldest = if waiting.len() < WAITING_MAX { None } else { waiting.pop_front() };
+        waiting.push_back(Arc::clone(kept));
+        drop(waiting);
+        self.lost(u64::from(oldest.is_some()));
+    }
+
+    /// Takes up to so many of the oldest.
+    pub(crate) fn take(&self, most: usize) -> Vec<Arc<Kept>> {
+        let mut waiting = self.waiting.lock();
+        let count = waiting.len().min(most);
+        waiting.drain(..count).collect()
+    }
+
+    /// Requests whose spans a receiver has.
+    pub(crate) fn exported(&self, requests: u64) {
+        self.exported.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    /// Requests whose spans no receiver will ever have.
+    pub(crate) fn lost(&self, requests: u64) {
+        self.lost.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    /// How many were exported, and how many lost; `None` while nobody takes them.
+    pub(crate) fn counts(&self) -> Option<(u64, u64)> {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        self.is_wanted.load(Ordering::Relaxed).then(|| (read(&self.exported), read(&self.lost)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heartline_shared::Labels;
+
+    use super::super::kept::Ending;
+    use super::super::tree::Tree;
+    use super::*;
+    use crate::clock::Stamp;
+
+    fn kept(nanos: u64) -> Arc<Kept> {
+        let mut tree = Tree::new();
+        tree.begin((0, 0), Stamp::now(), None);
+        let ending = Ending { labels: Labels::empty(), nanos, status: None, error_type: None };
+        Arc::new(Kept::new(&tree, ending).unwrap())
+    }
+
+    #[test]
+    fn the_newest_stay_and_what_is_lost_is_counted() {
+        let outbox = Outbox::default();
+        outbox.put(&kept(0));
+        assert!(outbox.take(9).is_empty() && outbox.counts().is_none(), "nobody takes them");
+        outbox.open();
+        (0..300).for_each(|nanos| outbox.put(&kept(nanos)));
+        let taken: Vec<u64> = outbox.take(100).iter().map(|kept| kept.ending.nanos).collect();
+        assert_eq!(taken, (44..144).collect::<Vec<_>>());
+        let reading = outbox.waiting.lock();
+        outbox.put(&kept(0));
+        drop(reading);
+        outbox.exported(100);
+        assert_eq!((outbox.take(999).len(), outbox.counts()), (156, Some((100, 45))));
+    }
+}
