@@ -61,7 +61,7 @@ fn attribute(span: &Span, key: &str) -> Option<Said> {
 }
 
 fn hex(id: &[u8]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
+    id.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn what_is_shown_is_what_arrives_by_both_protocols() {
             assert_eq!(span.start_time_unix_nano / 1_000_000, row["started_at_ms"].as_u64().unwrap());
         }
         assert_eq!(
-            spans.iter().map(|span| span.kind()).collect::<Vec<_>>(),
+            spans.iter().map(Span::kind).collect::<Vec<_>>(),
             [SpanKind::Server, SpanKind::Client, SpanKind::Client]
         );
         assert_eq!(spans.iter().map(|span| span.status.is_some()).collect::<Vec<_>>(), [true, false, true]);
