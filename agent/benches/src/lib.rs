@@ -17,6 +17,8 @@ pub mod peers;
 pub mod profilers;
 pub mod rendering;
 pub mod service;
+#[cfg(feature = "spans")]
+pub mod spans;
 pub mod subject;
 pub mod table;
 pub mod timing;

@@ -27,6 +27,8 @@ const READ_TOKEN: &str = "canary-read-0123456789abcdef0123456789";
 const ADMIN_TOKEN: &str = "canary-admin-0123456789abcdef012345678";
 /// How long a stream is read.
 const STREAM: Duration = Duration::from_millis(2_500);
+/// How long a profile of a second may take, on a busy machine.
+const PROFILE: Duration = Duration::from_secs(30);
 
 /// Every line that is logged in this process.
 #[derive(Clone, Default)]
@@ -180,7 +182,8 @@ async fn ask(agent: &Agent, head: &str) -> Vec<u8> {
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(STREAM, stream.read_to_end(&mut answer)).await;
+    let patience = if head.contains("/profile/") { PROFILE } else { STREAM };
+    let _ = tokio::time::timeout(patience, stream.read_to_end(&mut answer)).await;
     answer
 }
 
@@ -199,6 +202,8 @@ async fn served(agent: &Agent) -> Vec<(String, Vec<u8>)> {
         let path = path.replace("{name}", "metrics.reset");
         let queries: &[&str] = if path.ends_with("/history") {
             &["", "?from=-1h", "?from=-1h&step=10s"]
+        } else if path.ends_with("/profile/cpu") {
+            &["?seconds=1"]
         } else if path.ends_with('z') {
             &["", "?verbose"]
         } else {

@@ -41,10 +41,13 @@ struct Arguments {
     /// cache-fill, payment-outage.
     #[arg(long = "fault", value_name = "NAME[=VALUE]")]
     faults: Vec<FaultSetting>,
-    /// Push metrics to the OpenTelemetry collector at this URL; without one, as the `OTEL_*` variables
+    /// Push metrics, and the spans of slow and failed requests, to the OpenTelemetry collector at this URL; without one, as the `OTEL_*` variables
     /// say.
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
     otlp: Option<String>,
+    /// Take payments at the shop that runs at this URL, as a second service, instead of at the built-in provider.
+    #[arg(long, value_name = "URL")]
+    payments: Option<String>,
     /// File with the token that reading the agent takes.
     #[arg(long, value_name = "F")]
     read_token_file: Option<PathBuf>,
@@ -65,6 +68,8 @@ pub(crate) struct Settings {
     pub(crate) faults: Vec<FaultSetting>,
     /// Where metrics are pushed; empty, as the environment says.
     pub(crate) otlp: Option<String>,
+    /// The other shop that takes payments.
+    pub(crate) payments: Option<String>,
     pub(crate) read_token: Option<String>,
     pub(crate) admin_token: Option<String>,
     pub(crate) database_url: Option<String>,
@@ -93,6 +98,7 @@ impl Settings {
             seconds: arguments.seconds,
             faults: arguments.faults,
             otlp: arguments.otlp,
+            payments: arguments.payments,
             database_url: variable("DATABASE_URL")?,
             redis_url: variable("REDIS_URL")?,
             rate_limit: rate_limit()?,

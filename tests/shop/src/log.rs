@@ -1,4 +1,5 @@
-//! Where the shop's log goes: standard error, and files that are rotated every day. What is logged is not known here.
+//! Where the shop's log goes: standard error, and files that are rotated every day; and its spans to the agent. What is
+//! logged is not known here.
 
 use std::path::Path;
 
@@ -19,7 +20,7 @@ const FILES_MAX: usize = 7;
 /// Logs to standard error only.
 pub(crate) fn to_stderr() {
     // A second service in one process keeps the first one's log.
-    let _ = tracing_subscriber::registry().with(stderr()).try_init();
+    let _ = tracing_subscriber::registry().with(heartline::trace::layer()).with(stderr()).try_init();
 }
 
 /// Logs to standard error, and to `shop.DATE.log` in `folder` if one is given; lines reach the file at the latest when
@@ -38,7 +39,7 @@ pub(crate) fn start(folder: Option<&Path>) -> anyhow::Result<Option<WorkerGuard>
         .with_context(|| format!("opening a log file in {}; choose another folder with --log-dir", folder.display()))?;
     let (writer, guard) = tracing_appender::non_blocking(appender);
     let files = fmt::layer().with_ansi(false).with_writer(writer).with_filter(filter(IN_FILES));
-    let _ = tracing_subscriber::registry().with(stderr()).with(files).try_init();
+    let _ = tracing_subscriber::registry().with(heartline::trace::layer()).with(stderr()).with(files).try_init();
     Ok(Some(guard))
 }
 

@@ -134,7 +134,8 @@ impl Running {
         }
         let jobs = Jobs::open(data, &agent, Arc::clone(&truth)).await?;
         let provider = Provider::start(faults.clone()).await.context("starting the payment provider")?;
-        let gateway = Gateway::new(provider.url(), &agent)?;
+        let other = settings.payments.as_deref().map(|url| format!("{}/payments", url.trim_end_matches('/')));
+        let gateway = Gateway::new(other.unwrap_or_else(|| provider.url()), &agent)?;
         let shop = Arc::new(Shop {
             database: database.clone(),
             caches,

@@ -6,6 +6,7 @@ pub(crate) mod catalogue;
 mod etag;
 mod fault;
 mod orders;
+mod payments;
 mod problem;
 mod rate;
 mod truth;
@@ -78,7 +79,12 @@ pub(crate) fn router(shop: Arc<Shop>, agent: &heartline::Agent) -> Router {
         .route("/admin/truth", get(admin::truth))
         .route("/admin/cache/withdraw", post(admin::withdraw))
         .layer(middleware::from_fn_with_state(Arc::clone(&shop), admin::require_token));
+    // for other shops: what they are asked to wait for is not this shop's rate limit
+    let payments = Router::new()
+        .route("/payments/charges", post(payments::charge))
+        .route("/payments/status", get(payments::status));
     routes
+        .merge(payments)
         .merge(admin)
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)

@@ -65,7 +65,7 @@ impl Gateway {
         let (asked, charges) = (client.clone(), format!("{url}/charges"));
         let call = service_fn(move |charge: Charge| {
             let request = asked.post(&charges).json(&charge);
-            async move { request.send().await?.error_for_status()?.json::<Receipt>().await }
+            async move { observed(request).await?.error_for_status()?.json::<Receipt>().await }
         });
         let service = BoxCloneSyncService::new(layer.layer_fn(call));
         Ok(Self { service, breaker, client, url })
@@ -94,5 +94,22 @@ impl Gateway {
     pub(crate) async fn ping(&self) -> Result<(), String> {
         let answer = self.client.get(format!("{}/status", self.url)).send().await.map_err(|error| error.to_string())?;
         answer.error_for_status().map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Sends a request as a span of the one that it is made for; the provider's own spans are part of it.
+async fn observed(request: reqwest::RequestBuilder) -> Result<reqwest::Response, reqwest::Error> {
+    let call = heartline::trace::outbound("POST /charges");
+    let mut headers = reqwest::header::HeaderMap::new();
+    call.inject(&mut headers);
+    match request.headers(headers).send().await {
+        Ok(answer) => {
+            call.finish(answer.status().as_u16());
+            Ok(answer)
+        }
+        Err(error) => {
+            call.failed(if error.is_timeout() { "timeout" } else { "connection" });
+            Err(error)
+        }
     }
 }

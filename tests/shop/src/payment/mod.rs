@@ -4,4 +4,4 @@ mod gateway;
 mod provider;
 
 pub(crate) use gateway::{ChargeError, Gateway};
-pub(crate) use provider::Provider;
+pub(crate) use provider::{Charge, Provider, Receipt};

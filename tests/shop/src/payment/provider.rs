@@ -17,15 +17,15 @@ use crate::faults::Faults;
 
 /// What the provider is asked.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Charge {
-    pub(super) order_id: i64,
-    pub(super) amount_cents: i64,
+pub(crate) struct Charge {
+    pub(crate) order_id: i64,
+    pub(crate) amount_cents: i64,
 }
 
 /// What it answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Receipt {
-    pub(super) reference: String,
+pub(crate) struct Receipt {
+    pub(crate) reference: String,
 }
 
 /// The running provider; it ends with the program or when aborted.
