@@ -349,7 +349,7 @@ impl LeakDetector {
     /// Bytes this detector holds, on the heap included.
     #[cfg(test)]
     fn state_bytes(&self) -> usize {
-        let fit = |view: &View| view.fit.adjusted.capacity() * size_of::<f64>();
+        let fit = |view: &View| (view.fit.adjusted.capacity() * (2 + view.fit.columns.len())) * size_of::<f64>();
         let views: usize = self.views.iter().flatten().chain(self.judge.standing.view()).map(fit).sum();
         let words: usize = self.verdict.evidence.iter().map(String::capacity).sum();
         size_of::<Self>()

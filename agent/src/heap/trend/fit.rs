@@ -31,6 +31,10 @@ const DRAWDOWN_PARTS: usize = 12;
 pub(super) struct Fit {
     /// The floors without what the load explains.
     pub(super) adjusted: Vec<f64>,
+    /// The floors as they are, less their mean.
+    pub(super) floors: Vec<f64>,
+    /// The columns of load that explain something: of length one, at right angles.
+    pub(super) columns: Vec<Vec<f64>>,
     /// The best curve of a leak.
     pub(super) shape: Shape,
     /// The rise of that curve over the window.
@@ -89,19 +93,19 @@ struct Outcome {
     least_rss: f64,
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Takes what lies along `direction`, which has length one, out of `values`.
-fn remove(values: &mut [f64], direction: &[f64]) {
+pub(super) fn remove(values: &mut [f64], direction: &[f64]) {
     let along = dot(values, direction);
     for (value, part) in values.iter_mut().zip(direction) {
         *value -= along * part;
     }
 }
 
-fn centre(values: &mut [f64]) {
+pub(super) fn centre(values: &mut [f64]) {
     let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
     for value in values {
         *value -= mean;
@@ -358,6 +362,8 @@ impl Fit {
             last_third: last_third(&adjusted[onset..], &rise[onset..]),
             steepest: steepest(&adjusted[onset..], grown),
             loads_used: used.len(),
+            floors: products.floors[..n].to_vec(),
+            columns: products.columns(&used),
             adjusted,
         }
     }

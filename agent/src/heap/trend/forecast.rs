@@ -2,20 +2,30 @@
 //! Pure; knows no verdict.
 //!
 //! Each curve is a power of the time, or of the work, since some moment, so growth that speeds up is carried on as such.
-//! Its weight is its likelihood under Gaussian errors with the effective number of floors, times a prior (A. E. Raftery,
-//! D. Madigan and J. A. Hoeting, "Bayesian Model Averaging for Linear Regression Models", JASA 92, 1997). The interval
-//! is the middle 86 % of all curves' times, each spread by the error of its slope and by what fits have been off by.
+//! It is fitted beside the load, because load that was chosen to suit a straight line hides that the line is bent. Its
+//! weight is its likelihood under Gaussian errors with the effective number of floors, tempered (P. Grünwald and T. van
+//! Ommen, "Inconsistency of Bayesian Inference for Misspecified Linear Models, and a Proposal for Repairing It",
+//! Bayesian Analysis 12, 2017), times a prior (A. E. Raftery, D. Madigan and J. A. Hoeting, "Bayesian Model Averaging
+//! for Linear Regression Models", JASA 92, 1997). The interval is the middle 86 % of all curves' times, each spread by
+//! the error of its slope and by what fits have been off by.
 
-use super::history::{Bucket, Window};
+use super::fit::{centre, dot, remove};
+use super::history::{BUCKETS, Bucket, Window};
 use super::judgement::{Signal, View};
-use super::shapes::Kind;
+use super::shapes::{Curve, Kind};
 
-/// Exponents that are tried.
-const POWERS: [f64; 5] = [1.0, 1.5, 2.0, 2.5, 3.0];
-/// Prior of the straight line from the onset; the rest is shared by all other curves.
-const LINE_PRIOR: f64 = 0.1;
+/// Exponents that are tried, in halves, and their priors.
+const POWERS: [(u8, f64); 5] = [(2, 0.5), (3, 0.15), (4, 0.15), (5, 0.1), (6, 0.1)];
+/// Prior of growth since the start of the process; the rest is shared by all later moments.
+const START_PRIOR: f64 = 0.5;
+/// How many moments within the window growth may have begun at.
+const ORIGINS: usize = 10;
+/// Of a curve this share must be left once the load is projected out.
+const LEFT_MIN: f64 = 0.02;
 /// The logarithmic spread of a time that no error of a slope explains.
-const SPREAD: f64 = 0.4;
+const SPREAD: f64 = 0.25;
+/// The share of their likelihood that is believed: floors err together for longer than a window shows.
+const BELIEF: f64 = 0.7;
 /// Of a normal distribution: places in standard deviations and their weights.
 const NORMAL: [(f64, f64); 5] = [(-1.75, 0.08), (-1.0, 0.22), (0.0, 0.4), (1.0, 0.22), (1.75, 0.08)];
 /// Ends of the interval.
@@ -24,7 +34,7 @@ const QUANTILES: [f64; 3] = [0.07, 0.5, 0.93];
 const PEAK_QUANTILE: f64 = 0.9;
 /// The load moves when its coefficient of variation is above this; the error of its mean as a multiple of that.
 const LOAD_MOVES: f64 = 0.15;
-const UNSEEN_LOAD: f64 = 1.5;
+const UNSEEN_LOAD: f64 = 2.0;
 /// No time is given beyond so many times what has been seen of the growth, or when the interval spans such a factor.
 const HORIZON: f64 = 40.0;
 const FACTOR_MAX: f64 = 8.0;
@@ -50,42 +60,62 @@ pub(super) struct Seen<'h> {
     pub(super) day: f64,
 }
 
-/// A fitted curve: bytes = factor × (place - origin)^exponent.
+/// A fitted curve: bytes = factor × (place - origin)^(halves / 2).
 #[derive(Debug, Clone, Copy)]
 struct Power {
     origin: f64,
-    exponent: f64,
+    halves: u8,
     factor: f64,
+    /// The standard error of the factor over the factor, from the residual.
+    error: f64,
     rss: f64,
     weight: f64,
 }
 
 impl Power {
-    fn through(places: &[f64], bytes: &[f64], (origin, exponent): (f64, f64)) -> Option<Self> {
-        let curve: Vec<f64> = places.iter().map(|place| (place - origin).max(0.0).powf(exponent)).collect();
-        let (curve_mean, bytes_mean) = (mean(&curve), mean(bytes));
-        let pairs = || curve.iter().map(|value| value - curve_mean).zip(bytes.iter().map(|value| value - bytes_mean));
-        let squared: f64 = pairs().map(|(curve, _)| curve * curve).sum();
-        let factor = pairs().map(|(curve, bytes)| curve * bytes).sum::<f64>() / squared;
-        let rss = pairs().map(|(curve, bytes)| (bytes - factor * curve).powi(2)).sum();
-        (factor.is_finite() && factor > 0.0).then_some(Self { origin, exponent, factor, rss, weight: 0.0 })
+    /// The place since the origin, raised.
+    fn raised(&self, place: f64) -> f64 {
+        let since = (place - self.origin).max(0.0);
+        let whole = since.powi(i32::from(self.halves / 2));
+        if self.halves.is_multiple_of(2) { whole } else { whole * since.sqrt() }
+    }
+
+    /// The same curve fitted to floors from which the columns of load were taken; they are taken from the curve as well,
+    /// so that load that rises like the memory leaves nothing to believe in.
+    fn through(mut self, places: &[f64], floors: &[f64], columns: &[Vec<f64>]) -> Option<Self> {
+        let mut curve: Curve = [0.0; BUCKETS];
+        let curve = &mut curve[..places.len()];
+        for (value, place) in curve.iter_mut().zip(places) {
+            *value = self.raised(*place);
+        }
+        centre(curve);
+        let whole = dot(curve, curve);
+        for column in columns {
+            remove(curve, column);
+        }
+        let (squared, product) = (dot(curve, curve), dot(curve, floors));
+        self.factor = product / squared;
+        self.rss = (dot(floors, floors) - self.factor * product).max(0.0);
+        let variance = self.rss / places.len().saturating_sub(3 + columns.len()).max(1) as f64;
+        self.error = (variance / squared).sqrt() / self.factor;
+        (squared > LEFT_MIN * whole && self.factor.is_finite() && self.factor > 0.0).then_some(self)
     }
 
     /// The slope at the end, per step.
     fn slope(&self, end: f64) -> f64 {
-        self.factor * self.exponent * (end - self.origin).powf(self.exponent - 1.0)
+        let exponent = f64::from(self.halves) / 2.0;
+        self.factor * exponent * (end - self.origin).powf(exponent - 1.0)
     }
 
     /// The rise between two places.
     fn rise(&self, from: f64, to: f64) -> f64 {
-        let raised = |place: f64| (place - self.origin).max(0.0).powf(self.exponent);
-        self.factor * (raised(to) - raised(from))
+        self.factor * (self.raised(to) - self.raised(from))
     }
 
     /// Steps from the end until `bytes` more are used.
     fn steps(&self, end: f64, bytes: f64) -> f64 {
-        let since = end - self.origin;
-        ((bytes / self.factor + since.powf(self.exponent)).powf(1.0 / self.exponent) - since).max(0.0)
+        let total = bytes / self.factor + self.raised(end);
+        (total.powf(2.0 / f64::from(self.halves)) - (end - self.origin)).max(0.0)
     }
 }
 
@@ -98,9 +128,8 @@ impl Seen<'_> {
     pub(super) fn forecast(&self, limit: Option<f64>) -> Forecast {
         let Self { view, buckets, .. } = *self;
         let (places, pace) = self.places();
-        let bytes: Vec<f64> = view.fit.adjusted.iter().map(|share| share * view.scale).collect();
         let end = places.last().copied().unwrap_or_default();
-        let curves = self.curves(&places, &bytes);
+        let curves = self.curves(&places);
         let slope: f64 = curves.iter().map(|curve| curve.weight * curve.slope(end)).sum::<f64>() * pace / view.bucket;
         let held: f64 = buckets.iter().map(|bucket| bucket.floor + bucket.cached).sum();
         let resident: f64 = buckets.iter().map(|bucket| bucket.resident_floor).sum();
@@ -113,13 +142,13 @@ impl Seen<'_> {
             return Forecast { seconds: None, interval: None, slope };
         };
         let left = (limit - self.peak(&curves, &places, room)).max(0.0) / room;
-        let error = (1.0 / view.fit.z.max(1.0))
-            .hypot(SPREAD)
-            .hypot(view.fit.steepest.clamp(0.0, 0.6))
-            .hypot(self.unseen_load());
+        let poor = SPREAD.hypot(view.fit.steepest.clamp(0.0, 0.6)).hypot(self.unseen_load());
+        let fewer = (places.len() as f64 / view.fit.effective).sqrt();
         let mut times: Vec<(f64, f64)> = Vec::with_capacity(curves.len() * NORMAL.len());
         for curve in &curves {
-            let seconds = curve.steps(end, left) * view.bucket / pace;
+            // a floor that rises is the memory of its bucket's beginning
+            let seconds = (curve.steps(end, left) / pace - 1.0).max(0.0) * view.bucket;
+            let error = poor.hypot((curve.error * fewer).min(1.0));
             times.extend(NORMAL.map(|(away, weight)| (seconds * (error * away).exp(), weight * curve.weight)));
         }
         let [low, seconds, high] = quantiles(&mut times);
@@ -127,10 +156,10 @@ impl Seen<'_> {
         Forecast { seconds: believed.then_some(seconds), interval: believed.then_some([low, high]), slope }
     }
 
-    /// The logarithmic error of the pace before a whole day of a load that moves was seen.
+    /// The logarithmic error of the pace before growth went on for a whole day of a load that moves.
     fn unseen_load(&self) -> f64 {
         let moves = self.view.load_variation.max(variation(self.coarsest.buckets));
-        if self.view.age < self.day && moves > LOAD_MOVES { UNSEEN_LOAD * moves } else { 0.0 }
+        if self.view.duration() < self.day && moves > LOAD_MOVES { UNSEEN_LOAD * moves } else { 0.0 }
     }
 
     /// Where each floor lies on the axis of the growth, in buckets or in a bucket's mean work, and how fast that axis
@@ -151,26 +180,33 @@ impl Seen<'_> {
         (places, if usual > 0.0 { usual / load } else { 1.0 })
     }
 
-    fn curves(&self, places: &[f64], bytes: &[f64]) -> Vec<Power> {
-        let view = self.view;
-        let onset = places[view.fit.shape.onset];
-        let before = view.age / view.bucket - places.len() as f64;
-        let mut origins = vec![0.0, onset / 2.0, onset];
-        if before < 2.0 * places.len() as f64 {
-            origins.extend([-before / 2.0, -before]);
+    /// Every power since every moment, weighted by how well it explains the floors beside the load.
+    fn curves(&self, places: &[f64]) -> Vec<Power> {
+        let fit = &self.view.fit;
+        let mut floors: Vec<f64> = fit.floors.iter().map(|share| share * self.view.scale).collect();
+        for column in &fit.columns {
+            remove(&mut floors, column);
         }
-        let others = (origins.len() * POWERS.len()) as f64;
-        let all = origins.iter().flat_map(|origin| POWERS.map(|power| (*origin, power, (1.0 - LINE_PRIOR) / others)));
+        let n = places.len();
+        let before = self.view.age / self.view.bucket - n as f64;
+        let mut origins: Vec<f64> = places[..n * 3 / 4].iter().step_by((n / ORIGINS).max(1)).copied().collect();
+        origins.push(places[fit.shape.onset]);
+        if before > 0.0 && before < 2.0 * n as f64 {
+            origins.push(-before / 2.0);
+        }
+        let later = (1.0 - START_PRIOR) / origins.len() as f64;
+        let all = origins.into_iter().map(|origin| (origin, later)).chain([(-before, START_PRIOR)]);
+        let all = all.flat_map(|(origin, prior)| POWERS.map(|(halves, share)| (origin, halves, prior * share)));
         let mut curves: Vec<Power> = all
-            .chain([(onset, 1.0, LINE_PRIOR)])
-            .filter_map(|(origin, power, prior)| {
-                Power::through(places, bytes, (origin, power)).map(|curve| Power { weight: prior, ..curve })
+            .filter_map(|(origin, halves, weight)| {
+                let curve = Power { origin, halves, factor: 0.0, error: 0.0, rss: 0.0, weight };
+                curve.through(places, &floors, &fit.columns)
             })
             .collect();
         let least = curves.iter().map(|curve| curve.rss).fold(f64::INFINITY, f64::min);
-        let least = least.max(1e-9 * view.scale * view.scale);
+        let least = least.max(1e-9 * self.view.scale * self.view.scale);
         for curve in &mut curves {
-            curve.weight *= (least / curve.rss.max(least)).powf(view.fit.effective / 2.0);
+            curve.weight *= (least / curve.rss.max(least)).powf(0.5 * BELIEF * fit.effective);
         }
         let sum: f64 = curves.iter().map(|curve| curve.weight).sum();
         for curve in &mut curves {
