@@ -4,6 +4,10 @@
 //! Samples of a leak arrive by chance: `n` of them leave a relative error of 1/√n, which is part of every interval here
 //! beside the scatter around the line. The variance of an estimate of `b` bytes in small objects, sampled each `r` bytes,
 //! is `b r`; larger objects have less.
+//!
+//! What all code together allocated is known without chance. As far as chance explains that the samples of all sites are
+//! off from it, each site bears its share of the error (a control variate: R. Y. Rubinstein and R. Marcus, "Efficiency of
+//! Multivariate Control Variates in Monte Carlo Simulation", Operations Research 33, 1985).
 
 use std::cmp::Reverse;
 
@@ -24,6 +28,10 @@ const WARM_UP: usize = 4;
 const CERTAIN_Z: f64 = 3.0;
 /// Standard deviations of an interval that holds the truth in nine of ten cases.
 const INTERVAL_Z: f64 = 1.645;
+/// Errors of all samples together up to this many standard errors are put down to chance.
+const CHANCE_Z: f64 = 2.5;
+/// What is left of the variance of a site's estimate at least when the error of all is known.
+const VARIANCE_LEFT_MIN: f64 = 0.25;
 /// In the last third it must go on at this share of its pace. Where samples are too few to tell, this share of what it
 /// allocated must stay: what is in use for a while also rises from nothing once sampling begins.
 const PACE_MIN: f64 = 0.35;
@@ -44,6 +52,8 @@ pub(super) struct Totals {
     pub(super) allocated: f64,
     /// Bytes of registered caches beyond those at the beginning.
     pub(super) cached: f64,
+    /// Bytes that samples say live of what was allocated since.
+    pub(super) sampled: f64,
 }
 
 /// The history of the largest call sites.
@@ -72,6 +82,17 @@ struct Pace {
     slope: Slope,
     grown: f64,
     last_third: f64,
+    /// Seconds that it covers.
+    span: f64,
+}
+
+/// By how much the samples of all sites are off by chance.
+#[derive(Debug, Clone, Copy)]
+struct Excess {
+    /// Bytes per second.
+    slope: f64,
+    /// Bytes that all samples stand for.
+    live: f64,
 }
 
 impl Growth {
@@ -112,7 +133,8 @@ impl Growth {
         let total = self.pace(|at| self.totals[at].allocated);
         let growth = total.map(|pace| pace.slope.median);
         let rising = total.filter(|pace| pace.slope.low > 0.0 && pace.grown > 4.0 * sample_bytes);
-        let mut sites: Vec<HeapSite> = self.tracks.iter().map(|track| self.site(track, sample_bytes)).collect();
+        let excess = self.excess(sample_bytes);
+        let mut sites: Vec<HeapSite> = self.tracks.iter().map(|track| self.site(track, sample_bytes, excess)).collect();
         sites.retain(|site| site.live_bytes > 0);
         for site in &mut sites {
             let of = |growth: f64| rising.map(|pace| growth / pace.slope.median);
@@ -138,7 +160,18 @@ impl Growth {
         }
     }
 
-    fn site(&self, track: &Track, sample_bytes: f64) -> HeapSite {
+    /// What is too much or too little in the samples of all sites; `None` where that is not by chance, such as when what is
+    /// sampled takes the place of memory from before sampling began.
+    fn excess(&self, sample_bytes: f64) -> Option<Excess> {
+        let total = self.pace(|at| self.totals[at].allocated)?;
+        let sampled = self.pace(|at| self.totals[at].sampled)?;
+        let live = self.totals.last()?.sampled;
+        let slope = sampled.slope.median - total.slope.median;
+        let by_chance = (live.max(0.0) * sample_bytes).sqrt() / sampled.span;
+        (slope.abs() < CHANCE_Z * by_chance).then_some(Excess { slope, live })
+    }
+
+    fn site(&self, track: &Track, sample_bytes: f64, excess: Option<Excess>) -> HeapSite {
         let mut site = HeapSite { live_bytes: round(track.newest), survival: track.survival, ..spelled(&track.site) };
         let Some(pace) = self.pace(|at| f64::from(track.bytes[at])) else { return site };
         let certainty = (pace.grown.max(0.0) / sample_bytes).sqrt();
@@ -151,11 +184,14 @@ impl Growth {
             return site;
         }
         let slope = pace.slope;
-        let by_chance = INTERVAL_Z * slope.median / certainty;
-        let low = slope.median - by_chance.hypot(slope.median - slope.low);
-        let high = slope.median + by_chance.hypot(slope.high - slope.median);
+        let (share, error) =
+            excess.map_or((0.0, 0.0), |of_all| (track.newest / of_all.live, of_all.slope * track.newest / of_all.live));
+        let growth = (slope.median - error).max(0.0);
+        let by_chance = INTERVAL_Z * slope.median / certainty * (1.0 - share).max(VARIANCE_LEFT_MIN).sqrt();
+        let low = growth - by_chance.hypot(slope.median - slope.low);
+        let high = growth + by_chance.hypot(slope.high - slope.median);
         site.growing = true;
-        site.growth_bytes_per_second = Some(slope.median);
+        site.growth_bytes_per_second = Some(growth);
         site.growth_interval = (low.is_finite() && high.is_finite()).then_some([low.max(0.0), high]);
         site
     }
@@ -171,8 +207,8 @@ impl Growth {
         let slope = Slope::through(&points, INTERVAL_Z)?;
         let last = &points[points.len() - points.len() / 3 - 1..];
         let last_third = Slope::through(last, INTERVAL_Z).map_or(slope.median, |slope| slope.median);
-        let grown = slope.median * (points[points.len() - 1].0 - points[0].0);
-        Some(Pace { slope, grown, last_third })
+        let span = points[points.len() - 1].0 - points[0].0;
+        Some(Pace { slope, grown: slope.median * span, last_third, span })
     }
 
     /// Gives every named site its bytes; one that is larger than the smallest of too many takes its place.
@@ -281,7 +317,8 @@ mod tests {
         for point in 1..=points {
             let at = 2.0 * f64::from(point);
             let held: Vec<(Frame, f64)> = sites.iter().map(|(name, bytes)| (site(name), bytes(at))).collect();
-            growth.take(at, Totals { allocated: total(at), cached: 0.0 }, &held);
+            let sampled = held.iter().map(|(_, bytes)| bytes).sum();
+            growth.take(at, Totals { allocated: total(at), sampled, ..Totals::default() }, &held);
         }
         growth.read(RATE)
     }
@@ -291,20 +328,34 @@ mod tests {
         for points in [12, 40, 48, 49, 200] {
             let read = history(
                 points,
-                |at| 1.25 * MIB * at,
+                |at| MIB * at + (20.0 * MIB * at).min(80.0 * MIB),
                 &[("cache", |at| (20.0 * MIB * at).min(80.0 * MIB)), ("leak", |at| MIB * at), ("tiny", |_| 100.0)],
             );
             let names: Vec<&str> = read.sites.iter().map(|site| site.function.as_str()).collect();
             assert_eq!(names[0], "leak", "{points} points: {read:?}");
             let leak = &read.sites[0];
             assert!((leak.growth_bytes_per_second.unwrap() / MIB - 1.0).abs() < 1e-3);
-            assert!((leak.share.unwrap() - 0.8).abs() < 1e-3);
+            assert!((leak.share.unwrap() - 1.0).abs() < 1e-3);
             let [low, high] = leak.growth_interval.unwrap();
             assert!(0.3 * MIB < low && low < 0.98 * MIB && 1.02 * MIB < high && high < 1.7 * MIB, "{low} {high}");
             assert_eq!(read.sites.iter().filter(|site| site.growing).count(), 1);
             assert_eq!((leak.file.as_deref(), leak.line), (Some("shop/src/main.rs"), Some(9)));
             assert_eq!(read.notes, Vec::<String>::new());
         }
+    }
+
+    #[test]
+    fn what_chance_adds_to_the_samples_is_taken_off_again_and_what_it_cannot_add_is_not() {
+        let read = |points, sampled: Held| {
+            let read = history(points, |at| MIB * at, &[("leak", sampled)]);
+            read.sites[0].growth_bytes_per_second.unwrap() / MIB
+        };
+        let lucky = read(40, |at| 1.1 * MIB * at);
+        assert!((lucky - 1.0).abs() < 0.01, "{lucky}");
+        let unlucky = read(40, |at| 0.9 * MIB * at);
+        assert!((unlucky - 1.0).abs() < 0.01, "{unlucky}");
+        let replaces = read(40, |at| 2.0 * MIB * at);
+        assert!((replaces - 2.0).abs() < 0.01, "it takes the place of what was there before: {replaces}");
     }
 
     #[test]
@@ -336,7 +387,7 @@ mod tests {
         let held = |at: f64| vec![(site("leak"), RATE * at / 4.0), (site("in use"), RATE * at / 4.0)];
         for point in 1..=40 {
             let at = 2.0 * f64::from(point);
-            growth.take(at, Totals { allocated: RATE * at / 2.0, cached: 0.0 }, &held(at));
+            growth.take(at, Totals { allocated: RATE * at / 2.0, ..Totals::default() }, &held(at));
         }
         growth.hold();
         growth.release(&[(site("leak"), RATE * 19.0), (site("in use"), RATE * 4.0)], RATE);
