@@ -31,15 +31,14 @@ impl Slope {
         if slopes.is_empty() {
             return None;
         }
-        slopes.sort_by(f64::total_cmp);
         let (n, size) = (count as f64, slopes.len() as f64);
         let deviation = (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0).sqrt();
         let half_width = z * deviation;
         let rising = slopes.iter().filter(|slope| **slope > 0.0).count() as f64 / size;
         Some(Self {
-            median: at_rank(&slopes, (size - 1.0) / 2.0),
-            low: at_rank(&slopes, (size - half_width) / 2.0 - 1.0),
-            high: at_rank(&slopes, f64::midpoint(size, half_width)),
+            median: select_rank(&mut slopes, (size - 1.0) / 2.0),
+            low: select_rank(&mut slopes, (size - half_width) / 2.0 - 1.0),
+            high: select_rank(&mut slopes, f64::midpoint(size, half_width)),
             rising,
         })
     }
@@ -57,6 +56,23 @@ pub(super) fn at_rank(sorted: &[f64], rank: f64) -> f64 {
         (Some(low), Some(high)) => low + (high - low) * rank.fract(),
         (Some(last), None) if rank.fract() == 0.0 => *last,
         _ => f64::INFINITY,
+    }
+}
+
+/// The same of values in any order, which it rearranges: sorting a thousand of them would take longer.
+fn select_rank(values: &mut [f64], rank: f64) -> f64 {
+    if rank < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a rank in the list")]
+    let below = rank.floor() as usize;
+    if below >= values.len() {
+        return f64::INFINITY;
+    }
+    let (_, low, above) = values.select_nth_unstable_by(below, f64::total_cmp);
+    match above.iter().copied().min_by(f64::total_cmp) {
+        Some(next) => at_rank(&[*low, next], rank.fract()),
+        None => at_rank(&[*low], rank.fract()),
     }
 }
 

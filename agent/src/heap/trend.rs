@@ -2,7 +2,8 @@
 //! know where the samples come from.
 //!
 //! * `history` remembers the *floors* of memory, less the bytes of registered caches, at eight resolutions.
-//! * `fit` explains each window by the load, a leak, or one of the innocent `shapes`.
+//! * `look` looks at a window of them: `fit` explains it by the load, a leak, or one of the innocent `shapes`, whose
+//!   `products` with load and floors it needs.
 //! * `judgement` says which growth is a leak and how long it must last, and `judge` decides look by look.
 //! * `forecast` carries it on to the memory limit, and `evidence` puts it into words.
 //!
@@ -15,6 +16,8 @@ mod forecast;
 mod history;
 mod judge;
 mod judgement;
+mod look;
+mod products;
 mod shapes;
 mod standing;
 mod sums;
@@ -24,30 +27,21 @@ use std::time::Duration;
 use heartline_shared::snapshot::{Leak, Trend};
 
 pub(super) use self::evidence::bytes_text;
-use self::fit::{Fit, Problem};
-use self::forecast::Seen;
-use self::history::{BUCKETS, Bucket, History, LEVELS, Window};
+use self::forecast::{Forecast, Forecasting, Seen};
+use self::history::{BUCKETS, History, LEVELS};
 use self::judge::Judge;
 use self::judgement::{Signal, Tuning, View};
-use self::shapes::{Curve, Grid};
+use self::look::Look;
 use super::slope::{self, Slope};
 
 /// Base buckets in one patience.
 const BASES: u32 = 192;
 /// The shortest base bucket: a patience below 384 seconds does not make the history finer.
 const BASE_MIN: Duration = Duration::from_secs(2);
-/// A window is judged from this many buckets on.
-const BUCKETS_MIN: usize = 12;
-/// The share of a whole life that is left out at its beginning: programs grow while they start.
-const WARM_UP: usize = 4;
-/// The load is looked at when it varies by more than this (its coefficient of variation).
-const LOAD_VARIES: f64 = 0.04;
-/// Means are tried where the certainty of the floors lies between these.
-const UNCERTAIN: std::ops::Range<f64> = 3.0..12.0;
-/// They must have grown as the floors within these factors.
-const MEAN_AGREES: std::ops::Range<f64> = 0.5..2.0;
-/// Resident memory alone is judged in recent windows of this many patiences.
-const RESIDENT_WINDOW: f64 = 4.0;
+/// How many steps of its work are done in a base bucket at least: a look takes some tens of them.
+const STEPS_A_BUCKET: f64 = 100.0;
+/// And after one sample at most.
+const STEPS_MAX: f64 = 200.0;
 /// A forecast needs this many floors to tell a line from a curve.
 const FORECAST_FLOORS_MIN: usize = 18;
 /// Rises and falls below this share of the level are called stable.
@@ -94,7 +88,7 @@ pub struct LeakVerdict {
     pub evidence: Vec<String>,
 }
 
-/// Tells leaks from everything else that grows, sample by sample, in about 40 KiB whatever its age.
+/// Tells leaks from everything else that grows, sample by sample, in at most 256 KiB whatever its age.
 ///
 /// An agent runs one of its own; this is for series from elsewhere, such as a recording.
 ///
@@ -120,85 +114,19 @@ pub struct LeakDetector {
     due: u8,
     limit: Option<f64>,
     judge: Judge,
+    work: Option<Work>,
     verdict: LeakVerdict,
 }
 
-/// A window made ready for fitting.
-struct Panel<'h> {
-    level: usize,
-    window: Window<'h>,
-    /// Without the warm-up.
-    buckets: &'h [Bucket],
-    loads: Vec<Curve>,
-    work: Vec<f64>,
-    load_variation: f64,
-}
-
-impl<'h> Panel<'h> {
-    fn of(history: &'h History, level: usize) -> Option<Self> {
-        let window = history.window(level);
-        let all = window.buckets.len();
-        let buckets = &window.buckets[if window.is_whole_life() { all / WARM_UP } else { 0 }..];
-        let count = buckets.len() as f64;
-        let mean = buckets.iter().map(|bucket| bucket.load).sum::<f64>() / count;
-        let mean = if mean > 0.0 { mean } else { 1.0 };
-        let squares = buckets.iter().map(|bucket| (bucket.load - mean).powi(2)).sum::<f64>();
-        let load_variation = (squares / count).sqrt() / mean;
-        let mut loads = Vec::new();
-        if load_variation > LOAD_VARIES {
-            loads.push(curve(buckets, |bucket| bucket.load / mean));
-            loads.extend((0..3).map(|lag| curve(buckets, |bucket| bucket.lagged[lag] / mean)));
-        }
-        let mut done = 0.0;
-        let work = buckets.iter().enumerate().map(|(at, bucket)| {
-            done += if at > 0 { bucket.load / mean } else { 0.0 };
-            done
-        });
-        let work = work.collect();
-        (all >= BUCKETS_MIN).then_some(Self { level, window, buckets, loads, work, load_variation })
-    }
-
-    /// The fit of one signal; `floors` gives it in bytes, `scale` what one is.
-    fn view(&self, signal: Signal, scale: f64, limit: Option<f64>) -> Option<View> {
-        let last = self.buckets.last()?;
-        let scale = scale.max(1.0);
-        let bytes = |bucket: &Bucket| match signal {
-            Signal::Floor => bucket.floor,
-            Signal::Mean => bucket.mean,
-            Signal::ResidentOnly => bucket.resident_floor - bucket.floor - bucket.cached,
-        };
-        let floors: Vec<f64> = self.buckets.iter().map(|bucket| bytes(bucket) / scale).collect();
-        let held = [curve(self.buckets, |bucket| (bucket.floor + bucket.cached) / scale)];
-        let loads = if signal == Signal::ResidentOnly { &held[..] } else { &self.loads[..] };
-        let before = usize::try_from(self.window.closed).unwrap_or(usize::MAX).saturating_sub(self.buckets.len());
-        let fit = Fit::of(&Problem {
-            floors: &floors,
-            loads,
-            grid: Grid { work: &self.work, before: Some(before), moves: self.load_variation > LOAD_VARIES },
-        });
-        let onset = &self.buckets[fit.shape.onset];
-        Some(View {
-            signal,
-            level: self.level,
-            whole: self.window.is_whole_life(),
-            age: self.window.age(),
-            bucket: self.window.bucket_seconds,
-            scale,
-            used: limit.map_or(0.0, |limit| last.resident_floor / limit),
-            limit,
-            load_variation: self.load_variation,
-            cached_grown: (last.cached - onset.cached) / scale,
-            fit,
-        })
-    }
-}
-
-fn curve(buckets: &[Bucket], value: impl Fn(&Bucket) -> f64) -> Curve {
-    let mut curve: Curve = [0.0; BUCKETS];
-    for (place, bucket) in curve.iter_mut().zip(buckets) {
-        *place = value(bucket);
-    }
-    curve
+/// What the detector is at. It goes on with each sample.
+#[derive(Debug, Clone)]
+enum Work {
+    /// Looking at a window.
+    Look(Box<Look>),
+    /// Reading the trend from the newest view of a level.
+    Trend(usize),
+    /// Carrying on what stands to the limit.
+    Forecast(Box<Forecasting>),
 }
 
 impl LeakDetector {
@@ -212,6 +140,7 @@ impl LeakDetector {
             due: 0,
             limit: None,
             judge: Judge::new(patience, Tuning::default()),
+            work: None,
             verdict: LeakVerdict::default(),
         }
     }
@@ -250,16 +179,51 @@ impl LeakDetector {
             ..sample
         };
         self.limit = sample.limit.or(self.limit);
+        let passed = now.saturating_sub(self.history.newest());
         let closed = self.history.take(now, &sample);
         if closed != 0 {
             self.due |= closed & self.judged_levels();
             self.fall_back();
         }
-        // one window a sample bounds what a sample costs; the others wait for the next
-        if let Some(level) = self.due.checked_ilog2() {
-            self.due &= !(1 << level);
-            self.look(level as usize);
+        // so that a sample costs little: where they come often, each takes one step
+        let share = passed.as_secs_f64() / self.base().as_secs_f64();
+        let mut steps = (STEPS_A_BUCKET * share).min(STEPS_MAX);
+        while self.step() && steps > 1.0 {
+            steps -= 1.0;
         }
+    }
+
+    fn base(&self) -> Duration {
+        (self.patience / BASES).max(BASE_MIN)
+    }
+
+    /// Goes on with what there is to do; whether there was anything.
+    fn step(&mut self) -> bool {
+        match self.work.take() {
+            None => {
+                let Some(level) = self.due.checked_ilog2() else { return false };
+                self.due &= !(1 << level);
+                let look = Look::of(&self.history, level as usize, self.limit, self.patience.as_secs_f64());
+                self.work = look.map(|look| Work::Look(Box::new(look)));
+            }
+            Some(Work::Look(mut look)) => match look.step() {
+                None => self.work = Some(Work::Look(look)),
+                Some(views) => self.conclude(&views),
+            },
+            Some(Work::Trend(level)) => {
+                self.read_trend(level);
+                let forecasting = |view| Work::Forecast(Box::new(Forecasting::of(self.seen(view))));
+                self.work = self.judge.standing.view().map(forecasting);
+                if self.work.is_none() {
+                    self.be_calm();
+                }
+            }
+            Some(Work::Forecast(mut forecasting)) => match forecasting.step(self.limit) {
+                None => self.work = Some(Work::Forecast(forecasting)),
+                Some(forecast) => self.speak(&forecast),
+            },
+        }
+        true
     }
 
     /// Levels that may be judged now, as bits: the two finest every other time, recent windows from a patience on.
@@ -272,41 +236,28 @@ impl LeakDetector {
         (0..LEVELS).filter(judged).fold(0, |bits, level| bits | 1 << level)
     }
 
-    /// Looks at the window of one level: at floors, at means where floors are uncertain, at what only resident memory
-    /// shows.
-    fn look(&mut self, level: usize) {
-        let patience = self.patience.as_secs_f64();
-        let Some(panel) = Panel::of(&self.history, level) else { return };
-        let last = panel.buckets.last().copied().unwrap_or_default();
-        let Some(floor) = panel.view(Signal::Floor, last.floor, self.limit) else { return };
-        let mean = UNCERTAIN.contains(&floor.fit.z).then(|| panel.view(Signal::Mean, last.floor, self.limit)).flatten();
-        let mean = mean.filter(|mean| MEAN_AGREES.contains(&(mean.fit.grown / floor.fit.grown.max(1e-9))));
-        let long = floor.whole || BUCKETS as f64 * floor.bucket >= RESIDENT_WINDOW * patience;
-        let resident = floor.age >= patience && long;
-        let resident = resident.then(|| panel.view(Signal::ResidentOnly, last.resident_floor, self.limit)).flatten();
-        self.views[level] = Some(floor.clone());
-        self.read_trend(&floor);
-        let looks: Vec<View> = [Some(floor), mean, resident].into_iter().flatten().collect();
-        self.judge.take(&looks, &self.views, self.history.newest_floor());
-        self.speak();
+    /// Judges what a look saw, floors first.
+    fn conclude(&mut self, views: &[View]) {
+        let Some(floor) = views.first() else { return };
+        self.views[floor.level] = Some(floor.clone());
+        self.judge.take(views, &self.views, self.history.newest_floor());
+        self.work = Some(Work::Trend(floor.level));
     }
 
     /// Withdraws at once when memory has come back.
     fn fall_back(&mut self) {
         if self.judge.standing.fell_back(self.history.newest_floor()) {
-            self.speak();
+            self.be_calm();
         }
     }
 
     /// Direction and slope of the floor over about one patience.
-    fn read_trend(&mut self, view: &View) {
+    fn read_trend(&mut self, level: usize) {
         let patience = self.patience.as_secs_f64();
         let long_enough = |it: &&View| BUCKETS as f64 * it.bucket >= patience;
         let seen = || self.views.iter().flatten();
-        let reading = seen().find(long_enough).or_else(|| seen().next_back()).map(|it| it.level);
-        if reading != Some(view.level) {
-            return;
-        }
+        let reading = seen().find(long_enough).or_else(|| seen().next_back()).filter(|it| it.level == level);
+        let Some(view) = reading else { return };
         let places = view.fit.adjusted.iter().enumerate();
         let points: Vec<(f64, f64)> = places.map(|(at, share)| (at as f64 * view.bucket, share * view.scale)).collect();
         let Some(slope) = Slope::through(&points, TREND_Z) else { return };
@@ -321,18 +272,20 @@ impl LeakDetector {
         self.verdict.growth_interval = bounded.then_some([slope.low, slope.high]);
     }
 
-    /// Brings the verdict in line with what stands.
-    fn speak(&mut self) {
-        let patience = self.patience.as_secs_f64();
+    /// Says that nothing stands.
+    fn be_calm(&mut self) {
+        let calm = || self.views.iter().flatten().next_back().and_then(evidence::of_calm);
         self.verdict.leak = self.judge.standing.leak();
         self.verdict.confidence = 0.0;
         (self.verdict.seconds_to_limit, self.verdict.seconds_to_limit_interval) = (None, None);
-        let Some(view) = self.judge.standing.view() else {
-            let calm = || self.views.iter().flatten().next_back().and_then(evidence::of_calm);
-            self.verdict.evidence = self.judge.standing.withdrawn().or_else(calm).into_iter().collect();
-            return;
-        };
-        let forecast = self.seen(view).forecast(self.limit);
+        self.verdict.evidence = self.judge.standing.withdrawn().or_else(calm).into_iter().collect();
+    }
+
+    /// Brings the verdict in line with what stands.
+    fn speak(&mut self, forecast: &Forecast) {
+        let Some(view) = self.judge.standing.view() else { return };
+        let patience = self.patience.as_secs_f64();
+        self.verdict.leak = self.judge.standing.leak();
         let error = (2.0 / view.fit.z.max(1.0)).min(1.0_f64);
         let ratios = view.fit.ratios.iter().copied().fold(f64::INFINITY, f64::min).max(0.0);
         self.verdict.confidence = (view.duration() / patience).min(1.0) * (1.0 - (-ratios.max(0.5) / 2.0).exp());
@@ -342,25 +295,30 @@ impl LeakDetector {
         self.verdict.seconds_to_limit = forecast.seconds;
         self.verdict.seconds_to_limit_interval = forecast.interval;
         let mut evidence = evidence::of_growth(view, &self.views, self.verdict.leak, patience);
-        evidence.push(evidence::of_forecast(&forecast, self.limit));
+        evidence.push(evidence::of_forecast(forecast, self.limit));
         self.verdict.evidence = evidence;
     }
 
     /// Bytes this detector holds, on the heap included.
     #[cfg(test)]
     fn state_bytes(&self) -> usize {
-        let fit = |view: &View| (view.fit.adjusted.capacity() * (2 + view.fit.columns.len())) * size_of::<f64>();
-        let views: usize = self.views.iter().flatten().chain(self.judge.standing.view()).map(fit).sum();
+        let views: usize = self.views.iter().flatten().chain(self.judge.standing.view()).map(View::heap_bytes).sum();
+        let work = match &self.work {
+            Some(Work::Look(look)) => size_of::<Look>() + look.heap_bytes(),
+            Some(Work::Forecast(forecasting)) => size_of::<Forecasting>() + forecasting.heap_bytes(),
+            Some(Work::Trend(_)) | None => 0,
+        };
         let words: usize = self.verdict.evidence.iter().map(String::capacity).sum();
         size_of::<Self>()
             + self.views.capacity() * size_of::<Option<View>>()
             + views
+            + work
             + words
             + self.history.heap_bytes()
     }
 
     /// What the forecast is made from: the longest view if it shows enough of the growth, else the one that raised it.
-    fn seen<'d>(&'d self, view: &'d View) -> Seen<'d> {
+    fn seen(&self, view: &View) -> Seen {
         let full = |view: &&View| view.fit.adjusted.len() >= FORECAST_FLOORS_MIN;
         let top = self.views.iter().flatten().rfind(full).unwrap_or(view);
         let coarsest = self.history.window(self.views.iter().rposition(Option::is_some).unwrap_or(view.level));
@@ -372,8 +330,9 @@ impl LeakDetector {
             && current(top);
         let view = if shows { top } else { view };
         let buckets = self.history.window(view.level).buckets;
-        let buckets = &buckets[buckets.len() - view.fit.adjusted.len()..];
-        Seen { view, buckets, coarsest, day: judgement::DAY * self.patience.as_secs_f64() }
+        let buckets = buckets[buckets.len().saturating_sub(view.fit.adjusted.len())..].to_vec();
+        let day = judgement::DAY * self.patience.as_secs_f64();
+        Seen::of(view.clone(), buckets, coarsest.buckets, day)
     }
 }
 

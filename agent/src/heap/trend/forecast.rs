@@ -9,9 +9,9 @@
 //! for Linear Regression Models", JASA 92, 1997). The interval is the middle 86 % of all curves' times, each spread by
 //! the error of its slope and by what fits have been off by.
 
-use super::fit::{centre, dot, remove};
-use super::history::{BUCKETS, Bucket, Window};
+use super::history::{BUCKETS, Bucket};
 use super::judgement::{Signal, View};
+use super::products::{centre, dot, remove};
 use super::shapes::{Curve, Kind};
 
 /// Exponents that are tried, in halves, and their priors.
@@ -22,6 +22,10 @@ const START_PRIOR: f64 = 0.5;
 const ORIGINS: usize = 10;
 /// Of a curve this share must be left once the load is projected out.
 const LEFT_MIN: f64 = 0.02;
+/// Curves fitted in one step.
+const CURVES_A_STEP: usize = 8;
+/// Curves with less than this share of the largest weight hardly count.
+const WEIGHT_MIN: f64 = 1e-3;
 /// The logarithmic spread of a time that no error of a slope explains.
 const SPREAD: f64 = 0.25;
 /// The share of their likelihood that is believed: floors err together for longer than a window shows.
@@ -50,14 +54,31 @@ pub(super) struct Forecast {
     pub(super) slope: f64,
 }
 
-/// What was seen: the view, the buckets it was made of, and all buckets of the coarsest level.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seen<'h> {
-    pub(super) view: &'h View,
-    pub(super) buckets: &'h [Bucket],
-    pub(super) coarsest: Window<'h>,
+/// What was seen: the view and the buckets it was made of.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    view: View,
+    buckets: Vec<Bucket>,
+    /// The mean load as far back as it is known.
+    usual_load: f64,
+    /// The largest coefficient of variation of the load in any of the windows.
+    load_variation: f64,
     /// A day, in seconds.
-    pub(super) day: f64,
+    day: f64,
+}
+
+/// A forecast in the making; no step takes long.
+#[derive(Debug, Clone)]
+pub(super) struct Forecasting {
+    seen: Seen,
+    /// Where each floor lies on the axis of the growth, and how fast that axis will go on.
+    places: Vec<f64>,
+    pace: f64,
+    /// The floors in bytes, without what lies along the columns of load.
+    floors: Vec<f64>,
+    /// Curves that are not fitted yet, and those that are.
+    untried: Vec<Power>,
+    curves: Vec<Power>,
 }
 
 /// A fitted curve: bytes = factor × (place - origin)^(halves / 2).
@@ -107,11 +128,6 @@ impl Power {
         self.factor * exponent * (end - self.origin).powf(exponent - 1.0)
     }
 
-    /// The rise between two places.
-    fn rise(&self, from: f64, to: f64) -> f64 {
-        self.factor * (self.raised(to) - self.raised(from))
-    }
-
     /// Steps from the end until `bytes` more are used.
     fn steps(&self, end: f64, bytes: f64) -> f64 {
         let total = bytes / self.factor + self.raised(end);
@@ -123,13 +139,112 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-impl Seen<'_> {
-    /// The forecast; `limit` is in bytes.
-    pub(super) fn forecast(&self, limit: Option<f64>) -> Forecast {
-        let Self { view, buckets, .. } = *self;
-        let (places, pace) = self.places();
+impl Seen {
+    /// `coarsest` are all buckets of the coarsest level.
+    pub(super) fn of(view: View, buckets: Vec<Bucket>, coarsest: &[Bucket], day: f64) -> Self {
+        let usual_load = mean(&coarsest.iter().map(|bucket| bucket.load).collect::<Vec<f64>>());
+        let load_variation = view.load_variation.max(variation(coarsest));
+        Self { view, buckets, usual_load, load_variation, day }
+    }
+
+    /// The logarithmic error of the pace before growth went on for a whole day of a load that moves.
+    fn unseen_load(&self) -> f64 {
+        let moves = self.load_variation;
+        if self.view.duration() < self.day && moves > LOAD_MOVES { UNSEEN_LOAD * moves } else { 0.0 }
+    }
+
+    /// Where each floor lies on the axis of the growth, in buckets or in a bucket's mean work, and how fast that axis
+    /// will go on: work at the pace of the longest memory there is.
+    fn places(&self) -> (Vec<f64>, f64) {
+        let buckets = &self.buckets;
+        let load = mean(&buckets.iter().map(|bucket| bucket.load).collect::<Vec<f64>>());
+        if self.view.fit.shape.kind != Kind::WorkLeak || load <= 0.0 {
+            return ((0..buckets.len()).map(|at| at as f64).collect(), 1.0);
+        }
+        let mut done = 0.0;
+        let places = buckets.iter().enumerate().map(|(at, bucket)| {
+            done += if at > 0 { bucket.load / load } else { 0.0 };
+            done
+        });
+        (places.collect(), if self.usual_load > 0.0 { self.usual_load / load } else { 1.0 })
+    }
+
+    /// Every power since every moment, with its prior.
+    fn curves(&self, places: &[f64]) -> Vec<Power> {
+        let n = places.len();
+        let before = self.view.age / self.view.bucket - n as f64;
+        let mut origins: Vec<f64> = places[..n * 3 / 4].iter().step_by((n / ORIGINS).max(1)).copied().collect();
+        origins.push(places[self.view.fit.shape.onset]);
+        if before > 0.0 && before < 2.0 * n as f64 {
+            origins.push(-before / 2.0);
+        }
+        let later = (1.0 - START_PRIOR) / origins.len() as f64;
+        let all = origins.into_iter().map(|origin| (origin, later)).chain([(-before, START_PRIOR)]);
+        let power = |origin, prior| {
+            POWERS.map(|(halves, share)| Power {
+                origin,
+                halves,
+                factor: 0.0,
+                error: 0.0,
+                rss: 0.0,
+                weight: prior * share,
+            })
+        };
+        all.flat_map(|(origin, prior)| power(origin, prior)).collect()
+    }
+}
+
+impl Forecasting {
+    /// A forecast from what was seen.
+    pub(super) fn of(seen: Seen) -> Self {
+        let (places, pace) = seen.places();
+        let fit = &seen.view.fit;
+        let mut floors: Vec<f64> = fit.floors.iter().map(|share| share * seen.view.scale).collect();
+        for column in &fit.columns {
+            remove(&mut floors, column);
+        }
+        let mut untried = seen.curves(&places);
+        // the last is tried first
+        untried.reverse();
+        let curves = Vec::with_capacity(untried.len());
+        Self { seen, places, pace, floors, untried, curves }
+    }
+
+    /// Goes on; the forecast when it is done. `limit` is in bytes.
+    pub(super) fn step(&mut self, limit: Option<f64>) -> Option<Forecast> {
+        if self.untried.is_empty() {
+            return Some(self.forecast(limit));
+        }
+        for curve in self.untried.drain(self.untried.len().saturating_sub(CURVES_A_STEP)..).rev() {
+            self.curves.extend(curve.through(&self.places, &self.floors, &self.seen.view.fit.columns));
+        }
+        if self.untried.is_empty() {
+            self.weigh();
+        }
+        None
+    }
+
+    /// Weighs each curve by how well it explains the floors beside the load, and leaves out what hardly counts.
+    fn weigh(&mut self) {
+        let (view, curves) = (&self.seen.view, &mut self.curves);
+        let least = curves.iter().map(|curve| curve.rss).fold(f64::INFINITY, f64::min);
+        let least = least.max(1e-9 * view.scale * view.scale);
+        let weight =
+            |curve: &Power| curve.weight * (least / curve.rss.max(least)).powf(0.5 * BELIEF * view.fit.effective);
+        for curve in curves.iter_mut() {
+            curve.weight = weight(curve);
+        }
+        let most = curves.iter().map(|curve| curve.weight).fold(0.0, f64::max);
+        curves.retain(|curve| curve.weight >= WEIGHT_MIN * most);
+        let sum: f64 = curves.iter().map(|curve| curve.weight).sum();
+        for curve in curves {
+            curve.weight /= sum;
+        }
+    }
+
+    fn forecast(&self, limit: Option<f64>) -> Forecast {
+        let Self { seen: Seen { view, buckets, .. }, places, pace, curves, .. } = self;
         let end = places.last().copied().unwrap_or_default();
-        let curves = self.curves(&places);
         let slope: f64 = curves.iter().map(|curve| curve.weight * curve.slope(end)).sum::<f64>() * pace / view.bucket;
         let held: f64 = buckets.iter().map(|bucket| bucket.floor + bucket.cached).sum();
         let resident: f64 = buckets.iter().map(|bucket| bucket.resident_floor).sum();
@@ -141,11 +256,11 @@ impl Seen<'_> {
         let Some(limit) = limit.filter(|_| slope > 0.0) else {
             return Forecast { seconds: None, interval: None, slope };
         };
-        let left = (limit - self.peak(&curves, &places, room)).max(0.0) / room;
-        let poor = SPREAD.hypot(view.fit.steepest.clamp(0.0, 0.6)).hypot(self.unseen_load());
+        let left = (limit - self.peak(room)).max(0.0) / room;
+        let poor = SPREAD.hypot(view.fit.steepest.clamp(0.0, 0.6)).hypot(self.seen.unseen_load());
         let fewer = (places.len() as f64 / view.fit.effective).sqrt();
         let mut times: Vec<(f64, f64)> = Vec::with_capacity(curves.len() * NORMAL.len());
-        for curve in &curves {
+        for curve in curves {
             // a floor that rises is the memory of its bucket's beginning
             let seconds = (curve.steps(end, left) / pace - 1.0).max(0.0) * view.bucket;
             let error = poor.hypot((curve.error * fewer).min(1.0));
@@ -156,74 +271,30 @@ impl Seen<'_> {
         Forecast { seconds: believed.then_some(seconds), interval: believed.then_some([low, high]), slope }
     }
 
-    /// The logarithmic error of the pace before growth went on for a whole day of a load that moves.
-    fn unseen_load(&self) -> f64 {
-        let moves = self.view.load_variation.max(variation(self.coarsest.buckets));
-        if self.view.duration() < self.day && moves > LOAD_MOVES { UNSEEN_LOAD * moves } else { 0.0 }
-    }
-
-    /// Where each floor lies on the axis of the growth, in buckets or in a bucket's mean work, and how fast that axis
-    /// will go on: work at the pace of the longest memory there is.
-    fn places(&self) -> (Vec<f64>, f64) {
-        let buckets = self.buckets;
-        let load = mean(&buckets.iter().map(|bucket| bucket.load).collect::<Vec<f64>>());
-        if self.view.fit.shape.kind != Kind::WorkLeak || load <= 0.0 {
-            return ((0..buckets.len()).map(|at| at as f64).collect(), 1.0);
-        }
-        let mut done = 0.0;
-        let places = buckets.iter().enumerate().map(|(at, bucket)| {
-            done += if at > 0 { bucket.load / load } else { 0.0 };
-            done
-        });
-        let places = places.collect();
-        let usual = mean(&self.coarsest.buckets.iter().map(|bucket| bucket.load).collect::<Vec<f64>>());
-        (places, if usual > 0.0 { usual / load } else { 1.0 })
-    }
-
-    /// Every power since every moment, weighted by how well it explains the floors beside the load.
-    fn curves(&self, places: &[f64]) -> Vec<Power> {
-        let fit = &self.view.fit;
-        let mut floors: Vec<f64> = fit.floors.iter().map(|share| share * self.view.scale).collect();
-        for column in &fit.columns {
-            remove(&mut floors, column);
-        }
-        let n = places.len();
-        let before = self.view.age / self.view.bucket - n as f64;
-        let mut origins: Vec<f64> = places[..n * 3 / 4].iter().step_by((n / ORIGINS).max(1)).copied().collect();
-        origins.push(places[fit.shape.onset]);
-        if before > 0.0 && before < 2.0 * n as f64 {
-            origins.push(-before / 2.0);
-        }
-        let later = (1.0 - START_PRIOR) / origins.len() as f64;
-        let all = origins.into_iter().map(|origin| (origin, later)).chain([(-before, START_PRIOR)]);
-        let all = all.flat_map(|(origin, prior)| POWERS.map(|(halves, share)| (origin, halves, prior * share)));
-        let mut curves: Vec<Power> = all
-            .filter_map(|(origin, halves, weight)| {
-                let curve = Power { origin, halves, factor: 0.0, error: 0.0, rss: 0.0, weight };
-                curve.through(places, &floors, &fit.columns)
-            })
-            .collect();
-        let least = curves.iter().map(|curve| curve.rss).fold(f64::INFINITY, f64::min);
-        let least = least.max(1e-9 * self.view.scale * self.view.scale);
-        for curve in &mut curves {
-            curve.weight *= (least / curve.rss.max(least)).powf(0.5 * BELIEF * fit.effective);
-        }
-        let sum: f64 = curves.iter().map(|curve| curve.weight).sum();
-        for curve in &mut curves {
-            curve.weight /= sum;
-        }
-        curves
-    }
-
     /// Where the peaks of resident memory are now, were all of them as late as the last; `room` is resident bytes for
     /// each byte of the growth.
-    fn peak(&self, curves: &[Power], places: &[f64], room: f64) -> f64 {
-        let end = places.last().copied().unwrap_or_default();
-        let since = |place: f64| -> f64 { curves.iter().map(|curve| curve.weight * curve.rise(place, end)).sum() };
-        let pairs = self.buckets.iter().zip(places);
-        let mut peaks: Vec<f64> = pairs.map(|(bucket, place)| bucket.resident_peak + since(*place) * room).collect();
+    fn peak(&self, room: f64) -> f64 {
+        let end = self.places.last().copied().unwrap_or_default();
+        let now: f64 = self.curves.iter().map(|curve| curve.weight * curve.factor * curve.raised(end)).sum();
+        let then = |place: f64| -> f64 {
+            self.curves.iter().map(|curve| curve.weight * curve.factor * curve.raised(place)).sum()
+        };
+        let pairs = self.seen.buckets.iter().zip(&self.places);
+        let mut peaks: Vec<f64> =
+            pairs.map(|(bucket, place)| bucket.resident_peak + (now - then(*place)) * room).collect();
         peaks.sort_by(f64::total_cmp);
-        super::slope::at_rank(&peaks, PEAK_QUANTILE * self.buckets.len().saturating_sub(1) as f64)
+        super::slope::at_rank(&peaks, PEAK_QUANTILE * peaks.len().saturating_sub(1) as f64)
+    }
+
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        let powers = self.untried.capacity() + self.curves.capacity();
+        let numbers = self.places.capacity() + self.floors.capacity();
+        self.seen.view.heap_bytes()
+            + self.seen.buckets.capacity() * size_of::<Bucket>()
+            + powers * size_of::<Power>()
+            + numbers * size_of::<f64>()
     }
 }
 

@@ -144,6 +144,11 @@ impl History {
         closed
     }
 
+    /// When the newest sample was taken.
+    pub(super) fn newest(&self) -> Duration {
+        self.newest
+    }
+
     /// The floor of the newest bucket that was closed; infinite before the first.
     pub(super) fn newest_floor(&self) -> f64 {
         self.levels[0].buckets.last().map_or(f64::INFINITY, |bucket| bucket.floor)

@@ -51,11 +51,11 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             certain: 10.0,
-            worth_a_word: 0.05,
+            worth_a_word: 0.06,
             over_drawdown: 1.3,
             still_rising: 0.4,
             step_share_max: 0.8,
-            better_than: [0.0, 1.0, -10.0, -2.0, -2.0, 2.0, 1.0, 0.0],
+            better_than: [0.0, 1.0, -10.0, -2.0, -2.0, 2.0, 1.5, 0.0],
             since_start: 0.8,
             since_start_great: 1.15,
             resident: 3.75,
@@ -161,6 +161,12 @@ pub(super) struct View {
 }
 
 impl View {
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.fit.adjusted.capacity() * (2 + self.fit.columns.len()) * size_of::<f64>()
+    }
+
     /// Length of the window.
     pub(super) fn window(&self) -> f64 {
         self.fit.adjusted.len() as f64 * self.bucket

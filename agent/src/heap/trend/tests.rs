@@ -249,11 +249,34 @@ fn what_changed_while_nobody_looked_is_not_growth() {
 }
 
 #[test]
-fn the_state_of_a_detector_stays_below_its_limit() {
+fn the_state_of_a_detector_stays_below_its_limit_in_a_week_of_samples_each_second() {
     let mut detector = LeakDetector::new(PATIENCE);
-    run_with(&mut detector, 24.0 * 4.0, |hour| used(512.0 + 2.0 * noise(13, hour) + hour));
-    let bytes = detector.state_bytes();
-    assert!(bytes < 256 * 1024, "{bytes}");
+    let mut largest = 0;
+    for second in 0..7 * 86_400 {
+        let hour = second as f64 / 3_600.0;
+        let load = 100.0 * (1.2 + (hour / 24.0 * std::f64::consts::TAU).sin());
+        let mib = 512.0 + 0.3 * load + 2.0 * noise(13, hour) + 2.0 * hour;
+        detector.observe(Duration::from_secs(second), MemorySample { requests_per_second: Some(load), ..used(mib) });
+        largest = largest.max(detector.state_bytes());
+    }
+    assert_eq!(detector.verdict().leak, Leak::Suspected);
+    assert!(largest < 256 * 1024, "{largest}");
+}
+
+#[test]
+fn a_look_is_spread_over_the_samples_of_a_second_each_and_done_at_once_where_they_are_rare() {
+    let steps_of = |apart: u64| {
+        let mut detector = LeakDetector::new(PATIENCE);
+        let mut waited = Vec::new();
+        for second in (0..12 * 3_600).step_by(usize::try_from(apart).unwrap()) {
+            detector.observe(Duration::from_secs(second), used(512.0 + 0.002 * second as f64));
+            waited.push(detector.work.is_some());
+        }
+        waited.iter().filter(|waits| **waits).count()
+    };
+    assert!(steps_of(1) > 1_000, "most of a look waits for later samples");
+    let rare = steps_of(300);
+    assert!(rare < 10, "next to nothing waits for minutes: {rare}");
 }
 
 #[test]
