@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The detector of the agent beside every baseline, in one table.
 
-    table.py [--seeds 201 202 203] [--n 300] [--sets SET ...] [--only NAME ...] [--folder DIR] [--jobs 2]
+    table.py [--seeds 401 402 403] [--n 300] [--own-n 150] [--sets SET ...] [--only NAME ...] [--folder DIR] [--jobs 2]
 
 Makes the series that are not in the folder yet, runs `cargo run --release -p heartline --example leak_replay` and the
 baselines on each seed, pools them, and prints one table for generate.py's families and one for each set of
@@ -32,10 +32,11 @@ def make(folder, which, seed, n):
     return out, blind
 
 
-def replay(blind):
-    """What the agent's detector says, as predictions by id."""
+def replay(blind, thresholds=()):
+    """What the agent's detector says, as predictions by id; `thresholds` are `NAME=VALUE`."""
     out = blind.replace(".blind.jsonl", ".pred.jsonl")
-    command = ["cargo", "run", "--quiet", "--release", "-p", "heartline", "--example", "leak_replay", "--", blind]
+    command = ["cargo", "run", "--quiet", "--release", "-p", "heartline", "--example", "leak_replay", "--"]
+    command += [*thresholds, blind]
     with open(out, "w") as f:
         subprocess.run(command, cwd=HERE, stdout=f, check=True)
     return S.load_pred(out)
@@ -55,8 +56,9 @@ def pooled(folder, which, seeds, n, todo, jobs):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--seeds", type=int, nargs="+", default=[201, 202, 203])
-    ap.add_argument("--n", type=int, default=300, help="series of each seed")
+    ap.add_argument("--seeds", type=int, nargs="+", default=[401, 402, 403])
+    ap.add_argument("--n", type=int, default=300, help="series of each seed of generate.py")
+    ap.add_argument("--own-n", type=int, default=150, help="series of each seed of each set of families.py")
     ap.add_argument("--sets", nargs="*", default=list(families.SETS), choices=families.SETS)
     ap.add_argument("--only", nargs="*", help="baselines by name; an empty list runs none")
     ap.add_argument("--folder", default=os.path.join(HERE, "series"))
@@ -66,8 +68,9 @@ def main():
     chosen = B.REGISTRY if a.only is None else {name: B.REGISTRY[name] for name in a.only}
     todo = [(name, cls, kw) for name, (cls, kw) in chosen.items()]
     for which in ["generator", *a.sets]:
-        rows = pooled(a.folder, which, a.seeds, a.n, todo, a.jobs)
-        print(f"\n{which}: seeds {a.seeds}, {a.n} series each")
+        n = a.n if which == "generator" else a.own_n
+        rows = pooled(a.folder, which, a.seeds, n, todo, a.jobs)
+        print(f"\n{which}: seeds {a.seeds}, {n} series each", flush=True)
         B.table(sorted(rows.items(), key=lambda row: row[1]["f1"]))
         print(f"time to limit given for {rows[OURS]['ttl_n']} of {rows[OURS]['tp']} true alarms; by family:")
         for family, f in sorted(rows[OURS]["families"].items()):
