@@ -98,6 +98,34 @@ fn a_cache_that_fills_is_called_full_and_not_a_leak() -> Result<()> {
     Ok(())
 }
 
+/// Resident and allocated bytes, where both are known.
+fn memory(tick: &Tick) -> Option<[f64; 2]> {
+    let heap = &tick.targets.first()?.heap;
+    Some([heap.resident_bytes?, heap.allocated_bytes?])
+}
+
+#[test]
+fn fragmentation_grows_resident_memory_alone_and_is_not_called_a_leak() -> Result<()> {
+    const GROWN_BYTES: f64 = 80.0 * 1_048_576.0;
+    let shop = Shop::start(Setup::loaded("basic"))?;
+    let rules = shop.data().join("alerts.toml");
+    alert_rules::write_scaled(FACTOR, &rules)?;
+    let mut watch = Watch::start(shop.agent_url(), &rules)?;
+    let calm = |tick: &Tick| is_busy(tick) && memory(tick).is_some();
+    let before = watch.wait_for(LIMIT, "a calm shop under load", calm).with_context(|| shop.report())?;
+    let [resident_before, used_before] = memory(&before).context("the memory of the shop is known")?;
+    shop.fault("fragmentation", true, None)?;
+    let fragmented = |tick: &Tick| memory(tick).is_some_and(|[resident, _]| resident > resident_before + GROWN_BYTES);
+    let after = watch.wait_for(LIMIT, "resident memory to grow", fragmented).with_context(|| shop.report())?;
+    let [resident_after, used_after] = memory(&after).context("the memory of the shop is known")?;
+    let [resident, allocated] = [resident_after - resident_before, used_after - used_before];
+    ensure!(allocated < 0.5 * resident, "{allocated} bytes more are allocated, {resident} more resident");
+    shop.fault("fragmentation", false, None)?;
+    let mistaken = watch.ticks()?.iter().find(|tick| tick.fires("HeapLeakSuspected"));
+    ensure!(mistaken.is_none(), "fragmentation was called a leak");
+    Ok(())
+}
+
 #[test]
 fn a_payment_outage_opens_the_circuit_and_requests_go_on() -> Result<()> {
     drill("payment-outage", None, "CircuitOpen").map(drop)

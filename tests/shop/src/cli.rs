@@ -38,7 +38,7 @@ struct Arguments {
     seconds: Option<u64>,
     /// A fault to begin with; may be repeated: slow-query, n-plus-one, pool-exhaustion,
     /// cache-stampede, queue-backlog, error-burst[=PERCENT], heap-leak[=BYTES_PER_SECOND],
-    /// cache-fill, payment-outage.
+    /// cache-fill, fragmentation, payment-outage.
     #[arg(long = "fault", value_name = "NAME[=VALUE]")]
     faults: Vec<FaultSetting>,
     /// Push metrics, and the spans of slow and failed requests, to the OpenTelemetry collector at this URL; without one, as the `OTEL_*` variables

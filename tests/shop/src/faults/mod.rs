@@ -5,6 +5,7 @@ mod backlog;
 mod fill;
 mod leak;
 mod pool;
+mod scatter;
 mod switches;
 
 pub(crate) use fill::Recommendations;
@@ -30,6 +31,7 @@ pub(crate) fn spawn(faults: &Faults, targets: Targets) -> Vec<JoinHandle<()>> {
     let mut tasks = pool::spawn(faults, &targets.database);
     tasks.push(tokio::spawn(leak::run(faults.clone())));
     tasks.push(tokio::spawn(fill::run(faults.clone(), targets.recommendations)));
+    tasks.push(tokio::spawn(scatter::run(faults.clone())));
     tasks.push(tokio::spawn(backlog::run(faults.clone(), Arc::new(targets.jobs))));
     tasks
 }

@@ -25,13 +25,15 @@ pub(crate) enum Fault {
     HeapLeak,
     /// A bounded cache fills to its limit.
     CacheFill,
+    /// Resident memory grows and what is allocated does not.
+    Fragmentation,
     /// The payment provider fails.
     PaymentOutage,
 }
 
 impl Fault {
     /// Every fault, at its index.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::SlowQuery,
         Self::NPlusOne,
         Self::PoolExhaustion,
@@ -40,6 +42,7 @@ impl Fault {
         Self::ErrorBurst,
         Self::HeapLeak,
         Self::CacheFill,
+        Self::Fragmentation,
         Self::PaymentOutage,
     ];
 
@@ -54,6 +57,7 @@ impl Fault {
             Self::ErrorBurst => "error-burst",
             Self::HeapLeak => "heap-leak",
             Self::CacheFill => "cache-fill",
+            Self::Fragmentation => "fragmentation",
             Self::PaymentOutage => "payment-outage",
         }
     }
@@ -84,7 +88,7 @@ pub(crate) struct FaultValue {
 pub(crate) enum FaultError {
     /// No such fault.
     #[error(
-        "there is no fault named `{0}`; there are slow-query, n-plus-one, pool-exhaustion, cache-stampede, queue-backlog, error-burst, heap-leak=BYTES_PER_SECOND, cache-fill and payment-outage"
+        "there is no fault named `{0}`; there are slow-query, n-plus-one, pool-exhaustion, cache-stampede, queue-backlog, error-burst, heap-leak=BYTES_PER_SECOND, cache-fill, fragmentation and payment-outage"
     )]
     Unknown(String),
     /// A value where none belongs.
@@ -232,6 +236,10 @@ impl Faults {
 
     pub(crate) fn cache_fill(&self) -> bool {
         self.is_on(Fault::CacheFill)
+    }
+
+    pub(crate) fn fragmentation(&self) -> bool {
+        self.is_on(Fault::Fragmentation)
     }
 
     pub(crate) fn payment_outage(&self) -> bool {
