@@ -4,17 +4,15 @@ mod builder;
 mod built_in;
 mod core;
 mod named;
+#[cfg(feature = "otlp")]
+mod pushing;
 mod thread;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use heartline_shared::Snapshot;
-use tokio::runtime::Handle;
 #[cfg(feature = "otlp")]
-use tokio::sync::oneshot;
-
 pub use self::builder::AgentBuilder;
 use self::core::{Core, Stage};
 use self::thread::AgentThread;
@@ -22,6 +20,8 @@ use crate::actions::{ActionError, ActionOutcome, ActionRequest};
 use crate::config::Config;
 use crate::error::Error;
 use crate::exporters::Format;
+#[cfg(feature = "otlp")]
+use crate::exporters::otlp::Asking;
 use crate::exporters::prometheus::Selection;
 use crate::heap::{HeapCollector, HeapReport};
 use crate::instruments::{Counter, Gauge, Histogram};
@@ -34,6 +34,8 @@ use crate::signals::{
     Overall, Pool, PoolStatus, Query, Queue, QueueStatus, Route,
 };
 use crate::snapshot::{Families, Tick};
+use heartline_shared::Snapshot;
+use tokio::runtime::Handle;
 
 /// A running agent; clones are the same agent. It stops when the last clone is dropped, or at
 /// [`shutdown`](Self::shutdown).
@@ -52,6 +54,8 @@ struct Inner {
     address: BoundAddress,
     runtimes: RuntimeWatch,
     endpoint: OnceLock<EndpointService>,
+    #[cfg(feature = "otlp")]
+    asking: Option<Asking>,
 }
 
 impl Drop for Inner {
@@ -82,9 +86,21 @@ impl Agent {
         #[cfg(feature = "jemalloc")]
         let heap = heap.with_profiler(core.profiler.clone());
         core.add_collector(Stage::Heap, heap);
-        let thread = AgentThread::start(Arc::clone(&core), (listen, Arc::clone(&address)), push(&core)?)?;
+        #[cfg(feature = "otlp")]
+        let (push, asking) = pushing::push(&core)?;
+        #[cfg(not(feature = "otlp"))]
+        let push = None;
+        let thread = AgentThread::start(Arc::clone(&core), (listen, Arc::clone(&address)), push)?;
         thread.runtime().spawn(process::pulse(runtimes.clone()));
-        let agent = Self(Arc::new(Inner { core, thread, address, runtimes, endpoint: OnceLock::new() }));
+        let agent = Self(Arc::new(Inner {
+            core,
+            thread,
+            address,
+            runtimes,
+            endpoint: OnceLock::new(),
+            #[cfg(feature = "otlp")]
+            asking,
+        }));
         built_in::add_actions(&agent.0.core, agent.0.thread.runtime());
         if let Ok(runtime) = Handle::try_current() {
             agent.watch_runtime(&runtime);
@@ -406,72 +422,6 @@ impl Agent {
     fn core(&self) -> &Core {
         &self.0.core
     }
-}
-
-/// What pushes the metrics of `core`, and the spans that it keeps, if it was told to.
-#[cfg(feature = "otlp")]
-fn push(core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
-    let (metrics, spans) = (push_metrics(core)?, push_spans(core)?);
-    let (metrics, spans) = match (metrics, spans) {
-        (Some(metrics), Some(spans)) => (metrics, spans),
-        (one, other) => return Ok(one.or(other)),
-    };
-    Ok(Some(Box::new(move |stop| {
-        Box::pin(async move {
-            let (stop_metrics, metrics_told) = oneshot::channel();
-            let (stop_spans, spans_told) = oneshot::channel();
-            let tell = async {
-                let budget = stop.await.unwrap_or_default();
-                let _ = (stop_metrics.send(budget), stop_spans.send(budget)); // one that ended is told nothing
-            };
-            let ((), metrics, spans) = tokio::join!(tell, metrics(metrics_told), spans(spans_told));
-            metrics.and(spans)
-        })
-    })))
-}
-
-#[cfg(feature = "otlp")]
-fn untrusted(uri: &http::Uri, error: &std::io::Error) -> Error {
-    let reason = format!("the authorities that TLS trusts cannot be read: {error}; install ca-certificates");
-    Error::Setting { setting: "otlp", value: uri.to_string(), reason }
-}
-
-#[cfg(feature = "otlp")]
-fn push_metrics(core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
-    use crate::exporters::otlp::{Exporter, Figures};
-
-    let Some(export) = core.config.export()? else { return Ok(None) };
-    let figures =
-        Figures::new(Arc::clone(&core.registry), Arc::clone(&core.export_bytes), export.protocol, Tick::now());
-    core.add_collector(Stage::Process, figures.clone());
-    let read = Arc::clone(core);
-    let read = move |now| (read.snapshot(now), read.requests.exemplars());
-    let exporter = Exporter::new(&export, read, figures).map_err(|error| untrusted(&export.uri, &error))?;
-    Ok(Some(Box::new(move |stop| Box::pin(exporter.run(stop)))))
-}
-
-#[cfg(all(feature = "otlp", feature = "tracing"))]
-fn push_spans(core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
-    use crate::exporters::otlp::{SpanExporter, resource};
-
-    let Some(export) = core.config.span_export()? else { return Ok(None) };
-    let resource = resource(&core.snapshot(Tick::now()), &export.attributes);
-    let (outbox, registry) = (Arc::clone(&core.requests.outbox), Arc::clone(&core.registry));
-    let exporter =
-        SpanExporter::new(&export, outbox, resource, registry).map_err(|error| untrusted(&export.uri, &error))?;
-    Ok(Some(Box::new(move |stop| Box::pin(exporter.run(stop)))))
-}
-
-#[cfg(all(feature = "otlp", not(feature = "tracing")))]
-#[expect(clippy::unnecessary_wraps, reason = "with the feature it fails and gives something")]
-fn push_spans(_core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
-    Ok(None)
-}
-
-#[cfg(not(feature = "otlp"))]
-#[expect(clippy::unnecessary_wraps, reason = "with the feature it fails and gives something")]
-fn push(_core: &Arc<Core>) -> Result<Option<thread::Push>, Error> {
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::error::Error;
 #[cfg(feature = "otlp")]
 pub use otlp::{DEFAULT_OTLP_INTERVAL, DEFAULT_OTLP_TIMEOUT, Otlp, OtlpHistograms};
 #[cfg(feature = "otlp")]
-pub(crate) use otlp::{Export, Protocol, Signal};
+pub(crate) use otlp::{Export, Named, Protocol, Signal, Trust};
 
 /// Where the endpoint listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
@@ -169,7 +169,7 @@ pub(crate) enum Spans {
     /// Where metrics are, unless that takes metrics only.
     #[default]
     WithMetrics,
-    To(Otlp),
+    To(Box<Otlp>),
     Nowhere,
 }
 
@@ -226,7 +226,7 @@ impl Config {
     pub(crate) fn span_export(&self) -> Result<Option<Export>, Error> {
         let receiver = match &self.spans {
             Spans::WithMetrics => self.otlp.as_ref().filter(|otlp| otlp.takes_spans()),
-            Spans::To(otlp) => Some(otlp),
+            Spans::To(otlp) => Some(otlp.as_ref()),
             Spans::Nowhere => None,
         };
         receiver.map(|otlp| otlp.settle(Signal::Traces)).transpose()

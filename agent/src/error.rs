@@ -22,8 +22,8 @@ pub enum Error {
     /// The agent did not stop in time; its thread goes on until it is done.
     #[error("the agent did not stop within {0:?}; its thread goes on in the background")]
     Shutdown(Duration),
-    /// The agent stopped, and what it knew at the end did not reach the receiver of metrics.
-    #[error("the last metrics did not arrive: {0}")]
+    /// What the agent knew at its end, or when it was asked to push, did not reach the receiver of metrics.
+    #[error("the newest metrics did not arrive: {0}")]
     Flush(String),
     /// Allocations cannot be sampled.
     #[error("cannot sample the heap: {0}")]

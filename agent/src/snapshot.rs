@@ -96,6 +96,12 @@ impl Families {
         (!family.numbers.is_empty()).then(|| family.numbers.iter().map(|series| series.value).sum())
     }
 
+    /// The families sorted by name, their series in no order: sorting these takes as long as exporting them.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn into_unsorted(self) -> Vec<Family> {
+        self.by_name.into_values().collect()
+    }
+
     /// The families sorted by name, their series sorted by labels.
     pub(crate) fn into_sorted(self) -> Vec<Family> {
         let sorted = self.by_name.into_values().map(|mut family| {

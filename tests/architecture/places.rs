@@ -148,7 +148,7 @@ pub(crate) const RULES: &[Rule] = &[
 /// Functions that wait for a condition with a deadline; they are what tests use instead of a sleep.
 const WAITS: &[&str] = &["eventually", "wait_until"];
 
-/// Cargo features that stand for one integration each.
+/// Cargo features that stand for one integration each; `opentelemetry_sdk` has a part in the exporter too.
 const INTEGRATIONS: &[&str] = &["tower", "axum", "sqlx", "moka", "redis", "apalis"];
 
 /// The only file that switches them.

@@ -240,7 +240,7 @@ impl AgentBuilder {
     /// it. Default: where metrics are pushed.
     #[cfg(all(feature = "otlp", feature = "tracing"))]
     pub fn otlp_spans(mut self, receiver: impl Into<Otlp>) -> Self {
-        self.0.spans = crate::config::Spans::To(receiver.into());
+        self.0.spans = crate::config::Spans::To(Box::new(receiver.into()));
         self
     }
 

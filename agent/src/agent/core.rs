@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use heartline_shared::snapshot::{Leak, SCHEMA_VERSION};
+use heartline_shared::snapshot::{Family, Leak, SCHEMA_VERSION};
 use heartline_shared::{Labels, Snapshot};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -165,7 +165,7 @@ impl Core {
         if self.recorder.is_none() && !look {
             return;
         }
-        let snapshot = self.assemble(now, self.seq.load(Ordering::Relaxed));
+        let snapshot = self.assemble(now, self.seq.load(Ordering::Relaxed), Families::into_sorted);
         if look {
             let listening = match &*self.endpoint_trouble.lock() {
                 None => Listening::Unwanted,
@@ -184,7 +184,7 @@ impl Core {
     /// Logs the figures of the time since the last summary.
     pub(crate) async fn log_summary(&self, now: Tick) {
         if let Some(recorder) = &self.recorder {
-            let snapshot = self.assemble(now, self.seq.load(Ordering::Relaxed));
+            let snapshot = self.assemble(now, self.seq.load(Ordering::Relaxed), Families::into_sorted);
             crate::server::log_summary(&snapshot, recorder, self.config.summary_interval).await;
         }
     }
@@ -219,10 +219,20 @@ impl Core {
 
     /// Everything known now: recorded values of this moment, collected ones of the newest round.
     pub(crate) fn snapshot(&self, now: Tick) -> Snapshot {
-        self.assemble(now, self.seq.fetch_add(1, Ordering::Relaxed) + 1)
+        self.assemble(now, self.next(), Families::into_sorted)
     }
 
-    fn assemble(&self, now: Tick, seq: u64) -> Snapshot {
+    /// The same with the series of each metric in no order.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn unsorted(&self, now: Tick) -> Snapshot {
+        self.assemble(now, self.next(), Families::into_unsorted)
+    }
+
+    fn next(&self) -> u64 {
+        self.seq.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn assemble(&self, now: Tick, seq: u64, ordered: fn(Families) -> Vec<Family>) -> Snapshot {
         let mut families = Families::clone(&Arc::clone(&*self.collected.lock()));
         self.registry.read(&mut families);
         self.health.read(&mut families, now);
@@ -239,7 +249,7 @@ impl Core {
             seq,
             uptime_seconds: self.uptime(now).as_secs_f64(),
             extra_boundaries: std::collections::BTreeMap::new(),
-            metrics: families.into_sorted(),
+            metrics: ordered(families),
             heap,
             checks,
         }

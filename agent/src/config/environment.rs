@@ -36,12 +36,9 @@ const PROTOCOL: Names = names!("PROTOCOL");
 const HEADERS: Names = names!("HEADERS");
 const COMPRESSION: Names = names!("COMPRESSION");
 const TIMEOUT: Names = names!("TIMEOUT");
-/// Variables that are not honoured, each with what to do instead: to ignore one would be to send in the clear, or elsewhere.
-const NOT_HONOURED: [(Names, &str); 3] = [
-    (names!("CERTIFICATE"), "the authorities of the system are trusted; add yours to them"),
-    (names!("CLIENT_KEY"), "client certificates are not sent; use a header or a local collector"),
-    (names!("CLIENT_CERTIFICATE"), "client certificates are not sent; use a header or a local collector"),
-];
+const CERTIFICATE: Names = names!("CERTIFICATE");
+const CLIENT_CERTIFICATE: Names = names!("CLIENT_CERTIFICATE");
+const CLIENT_KEY: Names = names!("CLIENT_KEY");
 
 /// The variables; one that is empty is not set.
 pub(super) struct Environment<'a>(pub(super) &'a dyn Fn(&str) -> Option<String>);
@@ -89,10 +86,10 @@ impl Environment<'_> {
             return Ok(());
         }
         let said = match &config.spans {
-            Spans::To(otlp) => Some(otlp.clone()),
+            Spans::To(otlp) => Some(Otlp::clone(otlp)),
             _ => config.otlp.clone().filter(Otlp::takes_spans),
         };
-        config.spans = Spans::To(self.settings(Signal::Traces, said.unwrap_or_default(), config)?);
+        config.spans = Spans::To(Box::new(self.settings(Signal::Traces, said.unwrap_or_default(), config)?));
         Ok(())
     }
 
@@ -105,13 +102,8 @@ impl Environment<'_> {
     }
 
     fn settings(&self, signal: Signal, mut otlp: Otlp, config: &mut Config) -> Result<Otlp, Error> {
-        for (what, instead) in NOT_HONOURED {
-            if let Some((name, value, _)) = self.either(signal, what) {
-                return refuse(name, &value, instead);
-            }
-        }
         otlp = self.protocol(signal, self.endpoint(signal, otlp)?)?;
-        otlp = self.encoding(signal, otlp)?;
+        otlp = self.trust(signal, self.encoding(signal, otlp)?);
         otlp = self.times(signal, otlp)?;
         if signal == Signal::Metrics {
             otlp = self.of_metrics(otlp)?;
@@ -171,6 +163,20 @@ impl Environment<'_> {
             };
         }
         Ok(otlp)
+    }
+
+    /// PEM files; whether they can be read is seen when the agent starts.
+    fn trust(&self, signal: Signal, mut otlp: Otlp) -> Otlp {
+        if let Some((name, file, _)) = self.either(signal, CERTIFICATE) {
+            otlp = otlp.authority(name, file);
+        }
+        if let Some((name, file, _)) = self.either(signal, CLIENT_CERTIFICATE) {
+            otlp = otlp.own_certificate(name, file);
+        }
+        match self.either(signal, CLIENT_KEY) {
+            Some((name, file, _)) => otlp.own_key(name, file),
+            None => otlp,
+        }
     }
 
     fn times(&self, signal: Signal, otlp: Otlp) -> Result<Otlp, Error> {
@@ -277,6 +283,10 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram"),
             ("OTEL_RESOURCE_ATTRIBUTES", "service.name=ignored,service.instance.id=i-7,cloud.region=eu%2D1"),
             ("OTEL_SERVICE_NAME", "checkout"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/all.pem"),
+            ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/metrics.pem"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/own.pem"),
+            ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", "/own.key"),
         ])
         .unwrap();
         assert_eq!((config.service.as_str(), config.instance_id.as_str()), ("checkout", "i-7"));
@@ -286,6 +296,9 @@ mod tests {
         assert_eq!((export.headers["api-key"].as_bytes(), export.headers.len()), (b"a b,c".as_slice(), 2));
         assert!(export.gzip && export.histograms == OtlpHistograms::Explicit);
         assert_eq!(export.attributes, [("cloud.region".to_owned(), "eu-1".to_owned())]);
+        let files = [export.trust.authority, export.trust.certificate, export.trust.key];
+        let files = files.map(|file| file.unwrap().1.display().to_string());
+        assert_eq!(files, ["/metrics.pem", "/own.pem", "/own.key"]);
     }
 
     #[test]
@@ -309,7 +322,8 @@ mod tests {
             ("OTEL_RESOURCE_ATTRIBUTES", "region", "name=value"),
             ("OTEL_SDK_DISABLED", "yes", "true or false"),
             ("OTEL_METRICS_EXPORTER", "prometheus", "otlp or none"),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem", "add yours"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/own.pem", "give both"),
+            ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", "/own.key", "give both"),
         ] {
             let error = configured(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(said), "{error}");

@@ -1,6 +1,7 @@
 //! How metrics and kept spans are pushed to an OpenTelemetry collector: the settings, their defaults, and what is refused; nothing is sent
 //! here.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
@@ -63,6 +64,34 @@ enum Endpoint {
     Exact(String),
 }
 
+/// A file, and the setting that named it.
+pub(crate) type Named = (&'static str, PathBuf);
+
+/// Whom TLS trusts, and what it shows; read when the agent starts. All files are PEM.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trust {
+    /// Authorities of receivers; `None` trusts those of the system.
+    pub(crate) authority: Option<Named>,
+    /// A certificate of the agent's own, with those that lead to its authority.
+    pub(crate) certificate: Option<Named>,
+    pub(crate) key: Option<Named>,
+}
+
+impl Trust {
+    /// # Errors
+    /// When there is a certificate without its key, or a key without its certificate.
+    fn settle(&self) -> Result<Self, Error> {
+        match (&self.certificate, &self.key) {
+            (Some((setting, path)), None) | (None, Some((setting, path))) => Err(Error::Setting {
+                setting,
+                value: path.display().to_string(),
+                reason: "a certificate of the client needs its key, and a key its certificate: give both".to_owned(),
+            }),
+            _ => Ok(self.clone()),
+        }
+    }
+}
+
 /// Where and how metrics are pushed, for [`AgentBuilder::otlp`](crate::AgentBuilder::otlp). A text alone is the base of a
 /// receiver over HTTP/protobuf.
 ///
@@ -86,6 +115,7 @@ pub struct Otlp {
     histograms: OtlpHistograms,
     attributes: Vec<(String, String)>,
     spans: bool,
+    trust: Trust,
 }
 
 impl Default for Otlp {
@@ -103,6 +133,7 @@ impl Default for Otlp {
             histograms: OtlpHistograms::default(),
             attributes: Vec::new(),
             spans: true,
+            trust: Trust::default(),
         }
     }
 }
@@ -197,6 +228,36 @@ impl Otlp {
         !matches!(&self.endpoint, Some(Endpoint::Exact(exact)) if exact.ends_with(TRACES_PATH))
     }
 
+    /// A PEM file with the authorities that a receiver's certificate must be signed by; they alone are trusted then. Read when the
+    /// agent starts, and only where the receiver is reached by `https`. Default: the authorities of the system.
+    #[must_use]
+    pub fn certificate_authority(self, file: impl Into<PathBuf>) -> Self {
+        self.authority("otlp certificate_authority", file)
+    }
+
+    /// PEM files with a certificate and its key for receivers that ask their clients for one; read as
+    /// [`certificate_authority`](Self::certificate_authority) is. Default: none is shown.
+    #[must_use]
+    pub fn client_certificate(self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        const SETTING: &str = "otlp client_certificate";
+        self.own_certificate(SETTING, certificate).own_key(SETTING, key)
+    }
+
+    pub(super) fn authority(mut self, setting: &'static str, file: impl Into<PathBuf>) -> Self {
+        self.trust.authority = Some((setting, file.into()));
+        self
+    }
+
+    pub(super) fn own_certificate(mut self, setting: &'static str, file: impl Into<PathBuf>) -> Self {
+        self.trust.certificate = Some((setting, file.into()));
+        self
+    }
+
+    pub(super) fn own_key(mut self, setting: &'static str, file: impl Into<PathBuf>) -> Self {
+        self.trust.key = Some((setting, file.into()));
+        self
+    }
+
     pub(super) fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
@@ -233,6 +294,7 @@ impl Otlp {
             interval: self.interval,
             histograms: self.histograms,
             attributes: self.attributes.clone(),
+            trust: self.trust.settle()?,
         })
     }
 
@@ -297,6 +359,7 @@ pub(crate) struct Export {
     pub(crate) interval: Duration,
     pub(crate) histograms: OtlpHistograms,
     pub(crate) attributes: Vec<(String, String)>,
+    pub(crate) trust: Trust,
 }
 
 #[cfg(test)]

@@ -52,6 +52,43 @@ impl Message<'_> {
         }
     }
 
+    /// A number that is written whatever it is, for fields whose presence means something.
+    pub(super) fn set_float(&mut self, field: u32, value: f64) {
+        self.key(field, FIXED64);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// Eight bytes, for large numbers.
+    pub(super) fn fixed(&mut self, field: u32, value: u64) {
+        if value != 0 {
+            self.key(field, FIXED64);
+            self.0.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    /// Numbers of eight bytes each, packed.
+    pub(super) fn fixed_all(&mut self, field: u32, values: impl ExactSizeIterator<Item = [u8; 8]>) {
+        if values.len() > 0 {
+            self.key(field, DELIMITED);
+            self.varint(8 * values.len() as u64);
+            values.for_each(|value| self.0.extend_from_slice(&value));
+        }
+    }
+
+    /// Numbers of as many bytes as they need, packed.
+    pub(super) fn integers(&mut self, field: u32, values: &[u64]) {
+        if !values.is_empty() {
+            self.message(field, |packed| values.iter().for_each(|value| packed.varint(*value)));
+        }
+    }
+
+    /// Bytes, such as an encoded message.
+    pub(super) fn bytes(&mut self, field: u32, bytes: &[u8]) {
+        self.key(field, DELIMITED);
+        self.varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
     pub(super) fn text(&mut self, field: u32, text: &str) {
         self.key(field, DELIMITED);
         self.varint(text.len() as u64);

@@ -8,6 +8,7 @@
 //! | `sqlx` | queries, their rows and errors, the connection pool | [`Agent::sqlx`](crate::Agent::sqlx) |
 //! | `moka` | an in-process cache tier | [`Agent::moka`](crate::Agent::moka) |
 //! | `redis` | a cache tier on a Redis server | [`Agent::redis_cache`](crate::Agent::redis_cache) |
+//! | `opentelemetry_sdk` | nothing: metrics of the host's own SDK are pushed with the agent's | [`Agent::sdk_metric_exporter`](crate::Agent::sdk_metric_exporter) |
 //! | `apalis` | job workers, queues and their depth | [`Agent::apalis_layer`](crate::Agent::apalis_layer) |
 //!
 //! This file holds every `cfg(feature)` of the folder; the files themselves are written as if always present.
@@ -20,6 +21,8 @@ mod axum;
 mod moka;
 #[cfg(feature = "tower")]
 mod mount;
+#[cfg(feature = "opentelemetry_sdk")]
+mod opentelemetry_sdk;
 #[cfg(any(feature = "apalis", feature = "redis"))]
 mod polling;
 #[cfg(feature = "redis")]
@@ -37,6 +40,8 @@ pub use self::apalis::{JobFuture, JobLayer, JobService};
 pub use self::axum::{Timed, TimedFuture};
 #[cfg(feature = "moka")]
 pub use self::moka::{ObservedCache, ObservedCacheBuilder};
+#[cfg(feature = "opentelemetry_sdk")]
+pub use self::opentelemetry_sdk::SdkMetricExporter;
 #[cfg(any(feature = "apalis", feature = "redis"))]
 pub use self::polling::Polling;
 #[cfg(feature = "redis")]

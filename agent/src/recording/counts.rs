@@ -133,6 +133,11 @@ impl Counts {
         }
     }
 
+    /// All counts, with the bucket of the first of them, where none has more than sixteen bits.
+    pub(super) fn narrow(&self) -> Option<(usize, &[u16])> {
+        self.carries.is_none().then_some((self.first, &self.low))
+    }
+
     /// Bytes of the counts.
     pub(super) fn bytes(&self) -> usize {
         self.low.len() * size_of::<u16>() * (1 + self.carries().len())

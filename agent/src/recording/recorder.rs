@@ -247,9 +247,16 @@ impl Recorder {
 impl Reading<'_> {
     /// The values of one series.
     pub(crate) fn histogram(&mut self, series: SeriesId) -> heartline_shared::Histogram {
+        let used = || self.recorder.stores.iter().zip(self.used).filter(|(_, used)| *used).map(|(store, _)| store);
+        let mut stores = used();
+        if let (Some(only), None) = (stores.next(), stores.next())
+            && let Some(histogram) = only.lock().read_alone(series)
+        {
+            return histogram;
+        }
         let tally = &mut self.reader.tally;
         tally.clear();
-        for (store, _) in self.recorder.stores.iter().zip(self.used).filter(|(_, used)| *used) {
+        for store in used() {
             store.lock().read(series, tally);
         }
         tally.histogram()

@@ -267,6 +267,15 @@ impl Store {
         self.slots.get_mut(series.index())?.read(tally)
     }
 
+    /// The values of a series where no other store has any; `None` when they need a [tally](Tally) all the same. Most readers
+    /// get all series this way, at a third of the cost.
+    pub(super) fn read_alone(&mut self, series: SeriesId) -> Option<heartline_shared::Histogram> {
+        self.settle();
+        let slot = self.slots.get(series.index()).filter(|slot| slot.coarse.is_none())?;
+        let (first, counts) = slot.counts.narrow()?;
+        Some(heartline_shared::Histogram::from_narrow(u16::try_from(first).ok()?, counts, slot.sum))
+    }
+
     /// Forgets a series and gives its memory back.
     pub(super) fn clear(&mut self, series: SeriesId) {
         self.settle();

@@ -142,6 +142,7 @@ pub(super) fn info(snapshot: &Snapshot) -> Value {
         ("cpu-profile", cfg!(feature = "cpu-profile")),
         ("jemalloc", cfg!(feature = "jemalloc")),
         ("moka", cfg!(feature = "moka")),
+        ("opentelemetry_sdk", cfg!(feature = "opentelemetry_sdk")),
         ("otlp", cfg!(feature = "otlp")),
         ("redis", cfg!(feature = "redis")),
         ("sqlx", cfg!(feature = "sqlx")),

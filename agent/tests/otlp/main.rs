@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
 mod receiver;
+mod riding;
 #[cfg(feature = "tracing")]
 mod spans;
 
@@ -177,4 +178,47 @@ fn a_receiver_that_is_not_there_is_said_at_the_end_and_shown_as_lag() {
     assert!(matches!(error, heartline::Error::Flush(_)), "{error}");
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
     assert!(matches!(agent.shutdown(Duration::from_secs(1)), Err(heartline::Error::Flush(_))), "and said again");
+}
+
+#[test]
+fn a_push_that_is_asked_for_is_waited_for_and_the_next_one_is_an_interval_later() {
+    for (wire, receiver, otlp) in both(&Answer::Whole) {
+        let agent = agent(otlp, Duration::from_hours(1));
+        agent.flush(LIMIT).unwrap();
+        assert_eq!(receiver.received().last().unwrap().requests(), 1, "{wire}");
+        agent.route("GET", "/carts/{id}").start().finish(200);
+        agent.flush(LIMIT).unwrap();
+        assert_eq!(receiver.received().last().unwrap().requests(), 2, "{wire}");
+        agent.shutdown(LIMIT).unwrap();
+        let late = agent.flush(LIMIT).unwrap_err().to_string();
+        assert!(late.contains("shut down"), "{wire}: {late}");
+    }
+    let nowhere = Agent::builder("shop").without_listener().start().unwrap();
+    nowhere.flush(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn a_push_that_is_asked_for_and_does_not_arrive_says_why() {
+    let agent = agent(Otlp::http("http://127.0.0.1:1"), Duration::from_hours(1));
+    let error = agent.flush(Duration::from_secs(1)).unwrap_err();
+    assert!(matches!(&error, heartline::Error::Flush(why) if why.contains("127.0.0.1:1")), "{error}");
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_refused_by_name_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let nonsense = folder.path().join("nonsense.pem");
+    std::fs::write(&nonsense, "no certificate").unwrap();
+    let missing = folder.path().join("missing.pem");
+    let start = |otlp: Otlp| Agent::builder("shop").without_listener().otlp(otlp).start().map(drop);
+    for wrong in [&nonsense, &missing] {
+        for otlp in [Otlp::http("https://localhost:1"), Otlp::grpc("https://localhost:1")] {
+            let authority = start(otlp.clone().certificate_authority(wrong)).unwrap_err().to_string();
+            assert!(authority.contains(&wrong.display().to_string()) && authority.contains("PEM"), "{authority}");
+            let own = start(otlp.client_certificate(wrong, wrong)).unwrap_err().to_string();
+            assert!(own.contains("client_certificate") && own.contains(&wrong.display().to_string()), "{own}");
+        }
+        // in the clear nothing is read
+        start(Otlp::http("http://127.0.0.1:1").certificate_authority(wrong)).unwrap();
+    }
 }

@@ -94,7 +94,8 @@ impl Received {
 
 #[derive(Debug)]
 struct State {
-    first: Answer,
+    /// What it does with the first request of so many resources.
+    first: (Answer, usize),
     received: Mutex<Vec<Received>>,
 }
 
@@ -110,11 +111,16 @@ type Body = BoxBody<Bytes, Infallible>;
 
 impl Receiver {
     pub(crate) fn http(first: Answer) -> Self {
-        Self::start(first, false)
+        Self::start((first, 1), false)
     }
 
     pub(crate) fn grpc(first: Answer) -> Self {
-        Self::start(first, true)
+        Self::start((first, 1), true)
+    }
+
+    /// One over each protocol that misbehaves at the first request of two resources.
+    pub(crate) fn of_two(first: &Answer) -> [Self; 2] {
+        [false, true].map(|grpc| Self::start((first.clone(), 2), grpc))
     }
 
     pub(crate) fn url(&self) -> String {
@@ -125,7 +131,7 @@ impl Receiver {
         self.state.received.lock().clone()
     }
 
-    fn start(first: Answer, grpc: bool) -> Self {
+    fn start(first: (Answer, usize), grpc: bool) -> Self {
         let state = Arc::new(State { first, received: Mutex::default() });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -191,9 +197,10 @@ async fn answer(
     let is_first = {
         let mut received = state.received.lock();
         received.push(Received { at, body, was_compressed, headers: head.headers });
-        received.len() == 1
+        let fits = |request: &Received| request.decoded().resource_metrics.len() >= state.first.1;
+        received.split_last().is_some_and(|(newest, before)| fits(newest) && !before.iter().any(fits))
     };
-    let first = if is_first { state.first.clone() } else { Answer::Whole };
+    let first = if is_first { state.first.0.clone() } else { Answer::Whole };
     match first {
         Answer::Hang => std::future::pending().await,
         Answer::Reset => {

@@ -1,5 +1,4 @@
-//! Sends one request and says what became of it: HTTP/protobuf over HTTP/1.1, gRPC over HTTP/2, in the clear or by TLS with
-//! the system's authorities. Follows no redirect, reads no environment, and is seen by no subscriber of the host.
+//! Sends one request and says what became of it: HTTP/protobuf over HTTP/1.1, gRPC over HTTP/2, in the clear or by TLS. Follows no redirect, reads no environment, and is seen by no subscriber of the host.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -11,22 +10,21 @@ use http::uri::PathAndQuery;
 use http::{Method, Uri};
 use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::rt::Executor;
-use hyper_rustls::builderstates::WantsSchemes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioTimer;
 use prost::bytes::Bytes;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tonic::codec::CompressionEncoding;
 use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
 use super::grpc::Encoded;
 use super::outcome::{Failure, Outcome, causes, delivered, of_grpc, of_http};
+use super::trust;
 use crate::clock::Tick;
 use crate::config::{Export, Protocol};
+use crate::error::Error;
 
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -64,12 +62,13 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Unseen {
 
 impl Client {
     /// # Errors
-    /// Why the authorities of the system cannot be read.
-    pub(super) fn new(export: &Export, method: &'static str) -> Result<Self, std::io::Error> {
+    /// [`Error::Setting`] says which certificates cannot be used.
+    pub(super) fn new(export: &Export, method: &'static str) -> Result<Self, Error> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let builder = tls(export.uri.scheme_str() == Some("https"))?.https_or_http();
+        let tls = trust::configuration(&export.trust, export.uri.scheme_str() == Some("https"))?;
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let mut pool = Pool::builder(Unseen);
         pool.timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -140,18 +139,6 @@ impl Client {
             Err(status) => of_grpc(&status),
         }
     }
-}
-
-/// TLS with the system's authorities; with none where no certificate will be shown.
-fn tls(used: bool) -> Result<HttpsConnectorBuilder<WantsSchemes>, std::io::Error> {
-    // the host may have several providers, of which rustls then chooses none
-    let provider = ring::default_provider();
-    if used {
-        return HttpsConnectorBuilder::new().with_provider_and_native_roots(provider);
-    }
-    let config = ClientConfig::builder_with_provider(provider.into()).with_safe_default_protocol_versions();
-    let config = config.map_err(std::io::Error::other)?.with_root_certificates(RootCertStore::empty());
-    Ok(HttpsConnectorBuilder::new().with_tls_config(config.with_no_client_auth()))
 }
 
 fn gzipped(body: &[u8]) -> Bytes {

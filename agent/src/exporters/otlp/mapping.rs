@@ -1,41 +1,80 @@
 //! A snapshot as OTLP's messages, encoded: the metrics that `/metrics` shows, under their OpenTelemetry names. Who gets the
 //! bytes is not known here.
 //!
-//! One metric at a time is a message in memory; what is kept is the encoded request.
+//! Nothing but the bytes is made: a service with ten thousand series exports them every minute. Field numbers are those of
+//! [`metrics.proto`][proto].
+//!
+//! [proto]: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/metrics/v1/metrics.proto
 
 use heartline_shared::catalog::Kind;
 use heartline_shared::snapshot::{Family, HistogramSeries, NumberSeries};
 use heartline_shared::{Grid, Labels, Snapshot, UnixMillis};
-use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::metrics::v1 as otlp;
-use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
-use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
-use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint,
-    Metric, NumberDataPoint, Sum, metric::Data,
-};
-use prost::Message;
-use prost::bytes::{BufMut as _, Bytes, BytesMut};
+#[cfg(any(test, feature = "opentelemetry_sdk"))]
+use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
+use prost::Message as _;
+use prost::bytes::Bytes;
 
 use super::resource;
 use super::starts::Starts;
 use crate::config::OtlpHistograms;
+use crate::exporters::message::Message;
 use crate::exporters::prometheus::{Boundary, Classic, Named, Selection};
 use crate::exporters::protobuf::exponential;
 use crate::snapshot::{Exemplar, Exemplified};
 
 /// The conventions that names follow.
 pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
-const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
+const CUMULATIVE: u64 = 2;
 
-/// Keys of the fields that hold messages and texts: `number << 3 | 2`.
-mod key {
-    pub(super) const REQUEST_RESOURCE_METRICS: u8 = 0x0a;
-    pub(super) const RESOURCE_METRICS_RESOURCE: u8 = 0x0a;
-    pub(super) const RESOURCE_METRICS_SCOPE_METRICS: u8 = 0x12;
-    pub(super) const SCOPE_METRICS_SCOPE: u8 = 0x0a;
-    pub(super) const SCOPE_METRICS_METRICS: u8 = 0x12;
-    pub(super) const SCHEMA_URL: u8 = 0x1a;
+/// Numbers of fields.
+mod field {
+    pub(super) const REQUEST_RESOURCE_METRICS: u32 = 1;
+    pub(super) const RESOURCE_METRICS_RESOURCE: u32 = 1;
+    pub(super) const RESOURCE_METRICS_SCOPE_METRICS: u32 = 2;
+    pub(super) const SCOPE_METRICS_SCOPE: u32 = 1;
+    pub(super) const SCOPE_METRICS_METRICS: u32 = 2;
+    /// Of `ResourceMetrics` and of `ScopeMetrics`.
+    pub(super) const SCHEMA_URL: u32 = 3;
+    pub(super) const SCOPE_NAME: u32 = 1;
+    pub(super) const SCOPE_VERSION: u32 = 2;
+    pub(super) const METRIC_NAME: u32 = 1;
+    pub(super) const METRIC_DESCRIPTION: u32 = 2;
+    pub(super) const METRIC_UNIT: u32 = 3;
+    pub(super) const METRIC_GAUGE: u32 = 5;
+    pub(super) const METRIC_SUM: u32 = 7;
+    pub(super) const METRIC_HISTOGRAM: u32 = 9;
+    pub(super) const METRIC_EXPONENTIAL: u32 = 10;
+    /// Of every kind.
+    pub(super) const DATA_POINTS: u32 = 1;
+    pub(super) const TEMPORALITY: u32 = 2;
+    pub(super) const SUM_IS_MONOTONIC: u32 = 3;
+    /// Of points of every kind.
+    pub(super) const START_TIME: u32 = 2;
+    pub(super) const TIME: u32 = 3;
+    pub(super) const NUMBER_VALUE: u32 = 4;
+    pub(super) const NUMBER_ATTRIBUTES: u32 = 7;
+    /// Of histograms of either kind.
+    pub(super) const COUNT: u32 = 4;
+    pub(super) const SUM: u32 = 5;
+    pub(super) const EXPLICIT_COUNTS: u32 = 6;
+    pub(super) const EXPLICIT_BOUNDS: u32 = 7;
+    pub(super) const EXPLICIT_EXEMPLARS: u32 = 8;
+    pub(super) const EXPLICIT_ATTRIBUTES: u32 = 9;
+    pub(super) const EXPONENTIAL_ATTRIBUTES: u32 = 1;
+    pub(super) const EXPONENTIAL_SCALE: u32 = 6;
+    pub(super) const EXPONENTIAL_ZERO_COUNT: u32 = 7;
+    pub(super) const EXPONENTIAL_POSITIVE: u32 = 8;
+    pub(super) const EXPONENTIAL_EXEMPLARS: u32 = 11;
+    pub(super) const EXPONENTIAL_ZERO_THRESHOLD: u32 = 14;
+    pub(super) const BUCKETS_OFFSET: u32 = 1;
+    pub(super) const BUCKETS_COUNTS: u32 = 2;
+    pub(super) const EXEMPLAR_TIME: u32 = 2;
+    pub(super) const EXEMPLAR_VALUE: u32 = 3;
+    pub(super) const EXEMPLAR_TRACE: u32 = 5;
+    pub(super) const EXEMPLAR_ATTRIBUTES: u32 = 7;
+    pub(super) const KEY: u32 = 1;
+    pub(super) const VALUE: u32 = 2;
+    pub(super) const VALUE_TEXT: u32 = 1;
 }
 
 /// An `ExportMetricsServiceRequest`, encoded.
@@ -52,68 +91,78 @@ pub(super) struct Mapping {
     histograms: OtlpHistograms,
     attributes: Vec<(String, String)>,
     pub(super) starts: Starts,
+    /// Bytes of the newest request: the next one is about as long.
+    length: usize,
 }
 
 impl Mapping {
     pub(super) fn new(histograms: OtlpHistograms, attributes: Vec<(String, String)>) -> Self {
-        Self { histograms, attributes, starts: Starts::default() }
+        Self { histograms, attributes, starts: Starts::default(), length: 0 }
     }
 
-    /// The request that pushes everything in `snapshot`.
+    /// The request that pushes everything in `snapshot`, whose series may be in any order.
     pub(super) fn request(&mut self, snapshot: &Snapshot, exemplars: &Exemplified) -> Request {
-        let classic = Classic::of(snapshot);
-        let mut metrics = BytesMut::new();
+        let resource = resource::of(snapshot, &self.attributes).encode_to_vec();
+        let mut body = Vec::with_capacity(self.length + self.length / 16);
         let mut points = 0;
         self.starts.begin(snapshot.ts_ms);
-        for named in classic.families(&Selection::default()) {
-            let metric = self.metric((snapshot, exemplars), &named, classic.grid(named.family.grid_kind()));
-            if let Some(metric) = metric {
-                points += count(&metric);
-                put(&mut metrics, key::SCOPE_METRICS_METRICS, &metric);
-            }
-        }
+        Message(&mut body).message(field::REQUEST_RESOURCE_METRICS, |of_resource| {
+            of_resource.bytes(field::RESOURCE_METRICS_RESOURCE, &resource);
+            of_resource.message(field::RESOURCE_METRICS_SCOPE_METRICS, |of_scope| {
+                of_scope.message(field::SCOPE_METRICS_SCOPE, |scope| {
+                    scope.text(field::SCOPE_NAME, "heartline");
+                    scope.text(field::SCOPE_VERSION, env!("CARGO_PKG_VERSION"));
+                });
+                points = self.metrics(of_scope, (snapshot, exemplars));
+                of_scope.text(field::SCHEMA_URL, SCHEMA_URL);
+            });
+            of_resource.text(field::SCHEMA_URL, SCHEMA_URL);
+        });
         self.starts.end();
-        Request { body: self.wrapped(snapshot, &metrics), points }
+        self.length = body.len();
+        Request { body: body.into(), points }
     }
 
-    /// The encoded metrics within their scope, resource and request.
-    fn wrapped(&self, snapshot: &Snapshot, metrics: &[u8]) -> Bytes {
-        let scope = InstrumentationScope {
-            name: "heartline".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..InstrumentationScope::default()
-        };
-        let (mut before, mut after) = (BytesMut::new(), BytesMut::new());
-        put(&mut before, key::SCOPE_METRICS_SCOPE, &scope);
-        head(&mut after, key::SCHEMA_URL, SCHEMA_URL.len());
-        after.put_slice(SCHEMA_URL.as_bytes());
-        let in_scope = before.len() + metrics.len() + after.len();
-        let mut of_resource = BytesMut::new();
-        put(&mut of_resource, key::RESOURCE_METRICS_RESOURCE, &resource::of(snapshot, &self.attributes));
-        head(&mut of_resource, key::RESOURCE_METRICS_SCOPE_METRICS, in_scope);
-        let in_resource = of_resource.len() + in_scope + after.len();
-        let mut body = BytesMut::with_capacity(in_resource + 16);
-        head(&mut body, key::REQUEST_RESOURCE_METRICS, in_resource);
-        for part in [&of_resource[..], &before, metrics, &after, &after] {
-            body.put_slice(part);
+    /// Writes every metric that has a series that can be said; returns how many points these have.
+    fn metrics(&mut self, into: &mut Message<'_>, (snapshot, exemplars): (&Snapshot, &Exemplified)) -> u64 {
+        let classic = Classic::of(snapshot);
+        let mut points = 0;
+        for named in classic.families(&Selection::default()) {
+            let series = named.family.numbers.iter().filter(|series| series.value.is_finite()).count();
+            let grid = classic.grid(named.family.grid_kind());
+            let series = match named.family.kind {
+                Kind::Histogram => grid.map_or(0, |_| named.family.histograms.len()),
+                _ => series,
+            };
+            if series > 0 {
+                let times = Times::of(snapshot, named.family);
+                into.message(field::SCOPE_METRICS_METRICS, |metric| {
+                    self.metric(metric, (&named, exemplars), (grid, times));
+                });
+            }
+            points += series as u64;
         }
-        body.freeze()
+        points
     }
 
-    /// One metric; `None` when it has no series that can be said.
     fn metric(
         &mut self,
-        (snapshot, exemplars): (&Snapshot, &Exemplified),
-        named: &Named<'_>,
-        grid: Option<&Grid>,
-    ) -> Option<Metric> {
+        metric: &mut Message<'_>,
+        (named, exemplars): (&Named<'_>, &Exemplified),
+        (grid, times): (Option<&Grid>, Times),
+    ) {
         let family = named.family;
-        let times = Times::of(snapshot, family);
-        let exemplars =
-            |series: &HistogramSeries| exemplars.of(&family.name, &series.labels).iter().map(said).collect();
-        let data = match (family.kind, self.histograms) {
-            (Kind::Gauge, _) => Data::Gauge(Gauge { data_points: numbers(family, |_| 0, times) }),
-            (Kind::Counter | Kind::UpDownCounter, _) => {
+        metric.text(field::METRIC_NAME, &family.name);
+        for (field, text) in [(field::METRIC_DESCRIPTION, family.help()), (field::METRIC_UNIT, &family.unit)] {
+            if !text.is_empty() {
+                metric.text(field, text);
+            }
+        }
+        match (family.kind, grid) {
+            (Kind::Gauge, _) => {
+                metric.message(field::METRIC_GAUGE, |gauge| numbers(gauge, family, |_| 0, times));
+            }
+            (Kind::Counter | Kind::UpDownCounter, _) => metric.message(field::METRIC_SUM, |sum| {
                 let is_monotonic = family.kind == Kind::Counter;
                 let start = |series: &NumberSeries| {
                     if is_monotonic {
@@ -122,84 +171,87 @@ impl Mapping {
                         times.started.map_or(0, nanos)
                     }
                 };
-                let data_points = numbers(family, start, times);
-                Data::Sum(Sum { data_points, aggregation_temporality: CUMULATIVE, is_monotonic })
-            }
-            (Kind::Histogram, OtlpHistograms::Exponential) => {
-                let grid = grid?;
-                let point = |series: &HistogramSeries| ExponentialHistogramDataPoint {
-                    exemplars: exemplars(series),
-                    ..self.exponential(family, series, (grid, times))
-                };
-                let data_points: Vec<_> = family.histograms.iter().map(point).collect();
-                Data::ExponentialHistogram(ExponentialHistogram { data_points, aggregation_temporality: CUMULATIVE })
-            }
-            (Kind::Histogram, OtlpHistograms::Explicit) => {
-                let grid = grid?;
-                let point = |series: &HistogramSeries| HistogramDataPoint {
-                    exemplars: exemplars(series),
-                    ..self.explicit(named, series, (grid, times))
-                };
-                let data_points: Vec<_> = family.histograms.iter().map(point).collect();
-                Data::Histogram(Histogram { data_points, aggregation_temporality: CUMULATIVE })
-            }
+                numbers(sum, family, start, times);
+                sum.integer(field::TEMPORALITY, CUMULATIVE);
+                sum.integer(field::SUM_IS_MONOTONIC, u64::from(is_monotonic));
+            }),
+            (Kind::Histogram, None) => {} // has no points and was not asked for
+            (Kind::Histogram, Some(grid)) => self.histograms(metric, (named, exemplars), (grid, times)),
+        }
+    }
+
+    fn histograms(
+        &mut self,
+        metric: &mut Message<'_>,
+        (named, exemplars): (&Named<'_>, &Exemplified),
+        (grid, times): (&Grid, Times),
+    ) {
+        let family = named.family;
+        let form = match self.histograms {
+            OtlpHistograms::Exponential => field::METRIC_EXPONENTIAL,
+            OtlpHistograms::Explicit => field::METRIC_HISTOGRAM,
         };
-        let metric = Metric {
-            name: family.name.clone().into_owned(),
-            description: family.help().to_owned(),
-            unit: family.unit.clone().into_owned(),
-            data: Some(data),
-            ..Metric::default()
-        };
-        (count(&metric) > 0).then_some(metric)
+        metric.message(form, |histogram| {
+            for series in &family.histograms {
+                let exemplars = exemplars.of(&family.name, &series.labels);
+                histogram.message(field::DATA_POINTS, |point| match self.histograms {
+                    OtlpHistograms::Exponential => self.exponential(point, (family, series, exemplars), (grid, times)),
+                    OtlpHistograms::Explicit => self.explicit(point, (named, series, exemplars), (grid, times)),
+                });
+            }
+            histogram.integer(field::TEMPORALITY, CUMULATIVE);
+        });
     }
 
     fn exponential(
         &mut self,
-        family: &Family,
-        series: &HistogramSeries,
+        point: &mut Message<'_>,
+        (family, series, exemplars): (&Family, &HistogramSeries, &[Exemplar]),
         (grid, times): (&Grid, Times),
-    ) -> ExponentialHistogramDataPoint {
+    ) {
         let made = exponential(&series.histogram, grid);
-        ExponentialHistogramDataPoint {
-            attributes: attributes(&series.labels),
-            start_time_unix_nano: self.since(family, &series.labels, made.count as f64, times),
-            time_unix_nano: times.now,
-            count: made.count,
-            sum: Some(made.sum),
-            scale: made.scale,
-            zero_count: made.zero_count,
-            zero_threshold: made.zero_threshold,
-            positive: Some(Buckets { offset: made.offset, bucket_counts: made.counts }),
-            ..ExponentialHistogramDataPoint::default()
+        attributes(point, field::EXPONENTIAL_ATTRIBUTES, &series.labels);
+        point.fixed(field::START_TIME, self.since(family, &series.labels, made.count as f64, times));
+        point.fixed(field::TIME, times.now);
+        point.fixed(field::COUNT, made.count);
+        point.set_float(field::SUM, made.sum);
+        point.signed(field::EXPONENTIAL_SCALE, i64::from(made.scale));
+        point.fixed(field::EXPONENTIAL_ZERO_COUNT, made.zero_count);
+        point.message(field::EXPONENTIAL_POSITIVE, |buckets| {
+            buckets.signed(field::BUCKETS_OFFSET, i64::from(made.offset));
+            buckets.integers(field::BUCKETS_COUNTS, &made.counts);
+        });
+        for event in exemplars {
+            exemplar(point, field::EXPONENTIAL_EXEMPLARS, event);
         }
+        point.float(field::EXPONENTIAL_ZERO_THRESHOLD, made.zero_threshold);
     }
 
     fn explicit(
         &mut self,
-        named: &Named<'_>,
-        series: &HistogramSeries,
+        point: &mut Message<'_>,
+        (named, series, exemplars): (&Named<'_>, &HistogramSeries, &[Exemplar]),
         (grid, times): (&Grid, Times),
-    ) -> HistogramDataPoint {
+    ) {
         let histogram = &series.histogram;
-        let mut explicit_bounds = Vec::with_capacity(named.boundaries.len());
-        let mut bucket_counts = Vec::with_capacity(named.boundaries.len() + 1);
+        let start = self.since(named.family, &series.labels, histogram.count as f64, times);
+        point.fixed(field::START_TIME, start);
+        point.fixed(field::TIME, times.now);
+        point.fixed(field::COUNT, histogram.count);
+        point.set_float(field::SUM, histogram.sum_in_unit(grid));
         let mut below = 0;
-        for (upper, at_or_below) in Boundary::cumulative(&named.boundaries, histogram) {
-            explicit_bounds.push(upper);
-            bucket_counts.push(at_or_below.saturating_sub(std::mem::replace(&mut below, at_or_below)));
+        let mut counts = Vec::with_capacity(named.boundaries.len() + 1);
+        for (_, at_or_below) in Boundary::cumulative(&named.boundaries, histogram) {
+            counts.push(at_or_below.saturating_sub(std::mem::replace(&mut below, at_or_below)));
         }
-        bucket_counts.push(histogram.count.saturating_sub(below));
-        HistogramDataPoint {
-            attributes: attributes(&series.labels),
-            start_time_unix_nano: self.since(named.family, &series.labels, histogram.count as f64, times),
-            time_unix_nano: times.now,
-            count: histogram.count,
-            sum: Some(histogram.sum_in_unit(grid)),
-            bucket_counts,
-            explicit_bounds,
-            ..HistogramDataPoint::default()
+        counts.push(histogram.count.saturating_sub(below));
+        point.fixed_all(field::EXPLICIT_COUNTS, counts.iter().map(|count| count.to_le_bytes()));
+        let bounds = named.boundaries.iter().map(|boundary| boundary.upper.to_le_bytes());
+        point.fixed_all(field::EXPLICIT_BOUNDS, bounds);
+        for event in exemplars {
+            exemplar(point, field::EXPLICIT_EXEMPLARS, event);
         }
+        attributes(point, field::EXPLICIT_ATTRIBUTES, &series.labels);
     }
 
     fn since(&mut self, family: &Family, labels: &Labels, value: f64, times: Times) -> u64 {
@@ -234,64 +286,60 @@ impl Times {
     }
 }
 
-fn numbers(family: &Family, mut start: impl FnMut(&NumberSeries) -> u64, times: Times) -> Vec<NumberDataPoint> {
-    let known = family.numbers.iter().filter(|series| series.value.is_finite());
-    let point = known.map(|series| NumberDataPoint {
-        attributes: attributes(&series.labels),
-        start_time_unix_nano: start(series),
-        time_unix_nano: times.now,
-        value: Some(Value::AsDouble(series.value)),
-        ..NumberDataPoint::default()
-    });
-    point.collect()
+fn numbers(into: &mut Message<'_>, family: &Family, mut start: impl FnMut(&NumberSeries) -> u64, times: Times) {
+    for series in family.numbers.iter().filter(|series| series.value.is_finite()) {
+        into.message(field::DATA_POINTS, |point| {
+            point.fixed(field::START_TIME, start(series));
+            point.fixed(field::TIME, times.now);
+            point.set_float(field::NUMBER_VALUE, series.value);
+            attributes(point, field::NUMBER_ATTRIBUTES, &series.labels);
+        });
+    }
 }
 
 /// An exemplar; an identifier that is no trace's is an attribute.
-fn said(exemplar: &Exemplar) -> otlp::Exemplar {
-    let mut made = otlp::Exemplar {
-        time_unix_nano: nanos(exemplar.at),
-        value: Some(otlp::exemplar::Value::AsDouble(exemplar.value)),
-        ..otlp::Exemplar::default()
-    };
-    for (name, value) in &exemplar.labels {
-        match u128::from_str_radix(value, 16) {
-            Ok(trace) if *name == "trace_id" && value.len() == 32 => made.trace_id = trace.to_be_bytes().to_vec(),
-            _ => made.filtered_attributes.push(resource::text(name, value)),
+fn exemplar(point: &mut Message<'_>, field: u32, exemplar: &Exemplar) {
+    point.message(field, |message| {
+        message.fixed(field::EXEMPLAR_TIME, nanos(exemplar.at));
+        message.set_float(field::EXEMPLAR_VALUE, exemplar.value);
+        for (name, value) in &exemplar.labels {
+            match u128::from_str_radix(value, 16) {
+                Ok(trace) if *name == "trace_id" && value.len() == 32 => {
+                    message.bytes(field::EXEMPLAR_TRACE, &trace.to_be_bytes());
+                }
+                _ => attribute(message, field::EXEMPLAR_ATTRIBUTES, name, value),
+            }
         }
-    }
-    made
+    });
 }
 
-fn attributes(labels: &Labels) -> Vec<KeyValue> {
-    labels.iter().map(|(name, value)| resource::text(name, value)).collect()
+fn attributes(point: &mut Message<'_>, field: u32, labels: &Labels) {
+    labels.iter().for_each(|(name, value)| attribute(point, field, name, value));
+}
+
+fn attribute(into: &mut Message<'_>, field: u32, name: &str, value: &str) {
+    into.message(field, |pair| {
+        pair.text(field::KEY, name);
+        pair.message(field::VALUE, |any| any.text(field::VALUE_TEXT, value));
+    });
 }
 
 fn nanos(time: UnixMillis) -> u64 {
     time.0.saturating_mul(1_000_000)
 }
 
-fn count(metric: &Metric) -> u64 {
+/// Data points of a metric of somebody else.
+#[cfg(any(test, feature = "opentelemetry_sdk"))]
+pub(crate) fn count(metric: &Metric) -> u64 {
     let points = match &metric.data {
         Some(Data::Gauge(gauge)) => gauge.data_points.len(),
         Some(Data::Sum(sum)) => sum.data_points.len(),
         Some(Data::Histogram(histogram)) => histogram.data_points.len(),
         Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
-        Some(Data::Summary(_)) | None => 0,
+        Some(Data::Summary(summary)) => summary.data_points.len(),
+        None => 0,
     };
     points as u64
-}
-
-/// A field that is a message.
-fn put(into: &mut BytesMut, key: u8, message: &impl Message) {
-    head(into, key, message.encoded_len());
-    into.reserve(message.encoded_len());
-    message.encode(into).expect("a buffer that grows has room");
-}
-
-/// The key and the length of a field.
-fn head(into: &mut BytesMut, key: u8, length: usize) {
-    into.put_u8(key);
-    prost::encode_length_delimiter(length, into).expect("a buffer that grows has room");
 }
 
 #[cfg(test)]
@@ -301,7 +349,9 @@ mod tests {
     use heartline_shared::GridKind;
     use heartline_shared::catalog::prometheus_name;
     use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-    use opentelemetry_proto::tonic::common::v1::any_value;
+    use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
+    use opentelemetry_proto::tonic::metrics::v1::HistogramDataPoint;
+    use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
     use proptest::prelude::*;
 
     use super::*;

@@ -45,6 +45,21 @@ impl Schedule {
         self.next = self.regular;
     }
 
+    /// Everything was pushed because somebody asked: the next regular time is an interval later, however often he asks.
+    pub(super) fn pushed(&mut self, now: Duration) {
+        self.backoff = BACKOFF_MIN;
+        self.regular = now + self.interval;
+        self.next = self.regular;
+    }
+
+    /// Everything went along with metrics of somebody else, who is expected again after an interval: only when he is late is a push
+    /// of the agent's own due.
+    pub(super) fn pushed_along(&mut self, now: Duration) {
+        self.backoff = BACKOFF_MIN;
+        self.regular = now + self.interval + self.interval / 2;
+        self.next = self.regular;
+    }
+
     /// To be tried again: after `throttle` where the receiver asked for it, else after a wait that doubles each time, of
     /// which between half and all is waited.
     pub(super) fn failed(&mut self, now: Duration, throttle: Option<Duration>, chance: f64) {
@@ -70,6 +85,26 @@ mod tests {
         assert_eq!(schedule.wait(seconds(106)), seconds(59));
         schedule.settled(seconds(105 + 200)); // asleep for three intervals
         assert_eq!(schedule.wait(seconds(305)), seconds(40));
+    }
+
+    #[test]
+    fn however_often_a_push_is_asked_for_the_next_one_is_an_interval_later() {
+        let mut schedule = Schedule::new(seconds(60), seconds(0), 0.0);
+        for now in [10, 11, 12] {
+            schedule.pushed(seconds(now));
+            assert_eq!(schedule.wait(seconds(now)), seconds(60));
+        }
+    }
+
+    #[test]
+    fn one_who_takes_the_metrics_along_is_waited_for_half_an_interval() {
+        let mut schedule = Schedule::new(seconds(60), seconds(0), 0.0);
+        schedule.pushed_along(seconds(100));
+        assert_eq!(schedule.wait(seconds(100)), seconds(90));
+        schedule.pushed_along(seconds(161));
+        assert_eq!(schedule.wait(seconds(161)), seconds(90));
+        schedule.settled(seconds(251)); // he is gone
+        assert_eq!(schedule.wait(seconds(251)), seconds(60));
     }
 
     #[test]

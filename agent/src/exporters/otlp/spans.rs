@@ -19,6 +19,7 @@ use super::schedule::Schedule;
 use super::span_mapping;
 use crate::clock::Tick;
 use crate::config::{Export, Protocol};
+use crate::error::Error;
 use crate::registry::{Registry, Room};
 use crate::trace::Outbox;
 
@@ -61,7 +62,7 @@ impl SpanExporter {
         outbox: Arc<Outbox>,
         resource: Resource,
         registry: Arc<Registry>,
-    ) -> Result<Self, std::io::Error> {
+    ) -> Result<Self, Error> {
         outbox.open();
         Ok(Self {
             outbox,
