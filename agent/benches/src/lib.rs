@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 pub mod asking;
 pub mod callgrind;
+pub mod exporting;
 pub mod fixture;
 pub mod growing;
 pub mod ours;
@@ -17,6 +18,7 @@ pub mod peers;
 pub mod profilers;
 pub mod rendering;
 pub mod service;
+pub mod sink;
 #[cfg(feature = "spans")]
 pub mod spans;
 pub mod subject;
