@@ -204,7 +204,7 @@ mod tests {
         for length in [0, 1, 7, 8, 9, 16, 40] {
             for (zeros, first) in [(1, 0), (3, 5), (20, 900)] {
                 let narrow: Vec<u16> =
-                    (0..length).map(|at: u16| if at % zeros == 0 { u16::MAX - at } else { 0 }).collect();
+                    (0..length).map(|at: u16| if at.is_multiple_of(zeros) { u16::MAX - at } else { 0 }).collect();
                 let wide = Histogram::from_dense(first, narrow.iter().map(|count| u64::from(*count)), 77);
                 assert_eq!(Histogram::from_narrow(first, &narrow, 77), wide, "{length} counts, one in {zeros}");
             }
