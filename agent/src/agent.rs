@@ -12,7 +12,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-#[cfg(feature = "otlp")]
+use heartline_shared::Snapshot;
+use tokio::runtime::Handle;
+
 pub use self::builder::AgentBuilder;
 use self::core::{Core, Stage};
 use self::thread::AgentThread;
@@ -34,8 +36,6 @@ use crate::signals::{
     Overall, Pool, PoolStatus, Query, Queue, QueueStatus, Route,
 };
 use crate::snapshot::{Families, Tick};
-use heartline_shared::Snapshot;
-use tokio::runtime::Handle;
 
 /// A running agent; clones are the same agent. It stops when the last clone is dropped, or at
 /// [`shutdown`](Self::shutdown).

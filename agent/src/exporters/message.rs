@@ -52,6 +52,41 @@ impl Message<'_> {
         }
     }
 
+    pub(super) fn text(&mut self, field: u32, text: &str) {
+        self.key(field, DELIMITED);
+        self.varint(text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    pub(super) fn message(&mut self, field: u32, write: impl FnOnce(&mut Message<'_>)) {
+        self.key(field, DELIMITED);
+        self.delimited(write);
+    }
+
+    /// What `write` writes, with its length before it.
+    pub(super) fn delimited(&mut self, write: impl FnOnce(&mut Message<'_>)) {
+        let start = self.0.len();
+        self.0.push(0); // most are short: one byte is enough for their length
+        write(&mut Message(&mut *self.0));
+        let end = self.0.len();
+        let length = end - start - 1;
+        if let (Some(first), Ok(short @ ..0x80)) = (self.0.get_mut(start), u8::try_from(length)) {
+            *first = short;
+            return;
+        }
+        self.varint(length as u64);
+        let bytes = self.0.len() - end;
+        let mut prefix = [0; VARINT_BYTES_MAX];
+        prefix[..bytes].copy_from_slice(&self.0[end..]);
+        self.0.truncate(end + bytes - 1);
+        self.0.copy_within(start + 1..end, start + bytes);
+        self.0[start..start + bytes].copy_from_slice(&prefix[..bytes]);
+    }
+}
+
+/// What OTLP writes beside.
+#[cfg(feature = "otlp")]
+impl Message<'_> {
     /// A number that is written whatever it is, for fields whose presence means something.
     pub(super) fn set_float(&mut self, field: u32, value: f64) {
         self.key(field, FIXED64);
@@ -87,37 +122,6 @@ impl Message<'_> {
         self.key(field, DELIMITED);
         self.varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
-    }
-
-    pub(super) fn text(&mut self, field: u32, text: &str) {
-        self.key(field, DELIMITED);
-        self.varint(text.len() as u64);
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    pub(super) fn message(&mut self, field: u32, write: impl FnOnce(&mut Message<'_>)) {
-        self.key(field, DELIMITED);
-        self.delimited(write);
-    }
-
-    /// What `write` writes, with its length before it.
-    pub(super) fn delimited(&mut self, write: impl FnOnce(&mut Message<'_>)) {
-        let start = self.0.len();
-        self.0.push(0); // most are short: one byte is enough for their length
-        write(&mut Message(&mut *self.0));
-        let end = self.0.len();
-        let length = end - start - 1;
-        if let (Some(first), Ok(short @ ..0x80)) = (self.0.get_mut(start), u8::try_from(length)) {
-            *first = short;
-            return;
-        }
-        self.varint(length as u64);
-        let bytes = self.0.len() - end;
-        let mut prefix = [0; VARINT_BYTES_MAX];
-        prefix[..bytes].copy_from_slice(&self.0[end..]);
-        self.0.truncate(end + bytes - 1);
-        self.0.copy_within(start + 1..end, start + bytes);
-        self.0[start..start + bytes].copy_from_slice(&prefix[..bytes]);
     }
 }
 
