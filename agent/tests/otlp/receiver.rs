@@ -197,7 +197,9 @@ async fn answer(
     let is_first = {
         let mut received = state.received.lock();
         received.push(Received { at, body, was_compressed, headers: head.headers });
-        let fits = |request: &Received| request.decoded().resource_metrics.len() >= state.first.1;
+        // a request of one resource may be of spans
+        let resources = |request: &Received| request.decoded().resource_metrics.len();
+        let fits = |request: &Received| state.first.1 == 1 || resources(request) >= state.first.1;
         received.split_last().is_some_and(|(newest, before)| fits(newest) && !before.iter().any(fits))
     };
     let first = if is_first { state.first.0.clone() } else { Answer::Whole };

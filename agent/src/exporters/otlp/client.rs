@@ -1,4 +1,5 @@
-//! Sends one request and says what became of it: HTTP/protobuf over HTTP/1.1, gRPC over HTTP/2, in the clear or by TLS. Follows no redirect, reads no environment, and is seen by no subscriber of the host.
+//! Sends one request and says what became of it: HTTP/protobuf over HTTP/1.1, gRPC over HTTP/2, in the clear or by TLS.
+//! Follows no redirect, reads no environment, and is seen by no subscriber of the host.
 
 use std::io::Write as _;
 use std::time::Duration;
