@@ -14,8 +14,9 @@ static ALLOCATOR: Counting = Counting::new();
 
 /// Rounds of the agent in a day.
 const DAY: u64 = 24 * 3_600;
-/// What may be had in reserve at one moment and not at another.
-const SLACK: usize = 64 << 10;
+/// What may be had in reserve at one moment and not at another: 64 KiB, and as much for a look of the leak detector, which
+/// goes on for some samples and has its windows full only after hours.
+const SLACK: usize = 128 << 10;
 const HOUR: u64 = 3_600;
 /// What the flight recorder may keep: so little that it is full within the first hour.
 const HISTORY: usize = 128 << 10;
