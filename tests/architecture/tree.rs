@@ -20,15 +20,17 @@ fn root() -> PathBuf {
     here.parent().expect("the tests package lies inside the repository").to_owned()
 }
 
-/// Every file that is not a build product, relative to the root, with `/`, sorted.
+/// Every file but what `.gitignore` names, relative to the root, with `/`, sorted.
 pub(crate) fn paths() -> Vec<String> {
-    let skipped = |name: &str| name == "target" || name == ".git" || name.ends_with(".snap.new");
     let root = root();
-    let mut paths: Vec<String> = walkdir::WalkDir::new(&root)
-        .into_iter()
-        .filter_entry(|entry| !entry.file_name().to_str().is_some_and(skipped))
+    let mut walk = ignore::WalkBuilder::new(&root);
+    // only the repository's own rules count, also in a copy that git does not know
+    walk.hidden(false).parents(false).ignore(false).git_global(false).git_exclude(false).require_git(false);
+    let mut paths: Vec<String> = walk
+        .filter_entry(|entry| entry.file_name() != ".git")
+        .build()
         .map(|entry| entry.unwrap_or_else(|error| panic!("cannot list the repository: {error}")))
-        .filter(|entry| entry.file_type().is_file())
+        .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
         .map(|entry| entry.path().strip_prefix(&root).expect("walked from the root").to_string_lossy().into_owned())
         .collect();
     paths.sort();

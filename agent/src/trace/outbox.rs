@@ -1,21 +1,19 @@
 //! Kept spans on their way to an exporter: the newest ones, in a queue that no thread of the host waits for.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use crossbeam_queue::ArrayQueue;
 
 use super::kept::Kept;
 
 /// Requests that wait for an exporter; a further one takes the place of the oldest.
 const WAITING_MAX: usize = 256;
 
-/// The queue. Nothing is put into it while nobody takes from it.
+/// The queue. There is none, and nothing is put into it, while nobody takes from it.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    is_wanted: AtomicBool,
-    waiting: Mutex<VecDeque<Arc<Kept>>>,
+    waiting: OnceLock<ArrayQueue<Arc<Kept>>>,
     exported: AtomicU64,
     lost: AtomicU64,
 }
@@ -23,29 +21,19 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// From now on somebody takes them.
     pub(crate) fn open(&self) {
-        self.is_wanted.store(true, Ordering::Relaxed);
+        self.waiting.get_or_init(|| ArrayQueue::new(WAITING_MAX));
     }
 
     /// The spans of a request that just ended.
     pub(crate) fn put(&self, kept: &Arc<Kept>) {
-        if !self.is_wanted.load(Ordering::Relaxed) {
-            return;
-        }
-        let Some(mut waiting) = self.waiting.try_lock() else {
-            self.lost(1);
-            return;
-        };
-        let oldest = if waiting.len() < WAITING_MAX { None } else { waiting.pop_front() };
-        waiting.push_back(Arc::clone(kept));
-        drop(waiting);
+        let Some(waiting) = self.waiting.get() else { return };
+        let oldest = waiting.force_push(Arc::clone(kept));
         self.lost(u64::from(oldest.is_some()));
     }
 
     /// Takes up to so many of the oldest.
     pub(crate) fn take(&self, most: usize) -> Vec<Arc<Kept>> {
-        let mut waiting = self.waiting.lock();
-        let count = waiting.len().min(most);
-        waiting.drain(..count).collect()
+        self.waiting.get().into_iter().flat_map(|waiting| std::iter::from_fn(|| waiting.pop())).take(most).collect()
     }
 
     /// Requests whose spans a receiver has.
@@ -61,7 +49,7 @@ impl Outbox {
     /// How many were exported, and how many lost; `None` while nobody takes them.
     pub(crate) fn counts(&self) -> Option<(u64, u64)> {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        self.is_wanted.load(Ordering::Relaxed).then(|| (read(&self.exported), read(&self.lost)))
+        self.waiting.get().map(|_| (read(&self.exported), read(&self.lost)))
     }
 }
 
@@ -90,10 +78,7 @@ mod tests {
         (0..300).for_each(|nanos| outbox.put(&kept(nanos)));
         let taken: Vec<u64> = outbox.take(100).iter().map(|kept| kept.ending.nanos).collect();
         assert_eq!(taken, (44..144).collect::<Vec<_>>());
-        let reading = outbox.waiting.lock();
-        outbox.put(&kept(0));
-        drop(reading);
         outbox.exported(100);
-        assert_eq!((outbox.take(999).len(), outbox.counts()), (156, Some((100, 45))));
+        assert_eq!((outbox.take(999).len(), outbox.counts()), (156, Some((100, 44))));
     }
 }

@@ -19,7 +19,7 @@ const REMOTE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// An agent to which every request is slow, and whose spans go to `otlp`.
 fn keeping(otlp: Otlp) -> Agent {
     let builder = Agent::builder("shop").instance_id("shop-1").listen("127.0.0.1:0").slow_request(Duration::ZERO);
-    builder.otlp_spans(otlp.interval(OFTEN).timeout(ATTEMPT)).start().unwrap()
+    builder.otlp_spans(otlp.interval(OFTEN)).start().unwrap()
 }
 
 fn serve(agent: &Agent) {

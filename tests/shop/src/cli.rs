@@ -41,11 +41,12 @@ struct Arguments {
     /// cache-fill, fragmentation, payment-outage.
     #[arg(long = "fault", value_name = "NAME[=VALUE]")]
     faults: Vec<FaultSetting>,
-    /// Push metrics, and the spans of slow and failed requests, to the OpenTelemetry collector at this URL; without one, as the `OTEL_*` variables
-    /// say.
+    /// Push metrics, and the spans of slow and failed requests, to the OpenTelemetry collector at
+    /// this URL; without one, as the `OTEL_*` variables say.
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
     otlp: Option<String>,
-    /// Take payments at the shop that runs at this URL, as a second service, instead of at the built-in provider.
+    /// Take payments at the shop that runs at this URL, as a second service, instead of at the
+    /// built-in provider.
     #[arg(long, value_name = "URL")]
     payments: Option<String>,
     /// File with the token that reading the agent takes.

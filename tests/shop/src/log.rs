@@ -30,17 +30,23 @@ pub(crate) fn start(folder: Option<&Path>) -> anyhow::Result<Option<WorkerGuard>
         to_stderr();
         return Ok(None);
     };
+    // the appender looks for old files there, and complains where there is no folder yet
+    std::fs::create_dir_all(folder).with_context(|| unusable(folder))?;
     let appender = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix("shop")
         .filename_suffix("log")
         .max_log_files(FILES_MAX)
         .build(folder)
-        .with_context(|| format!("opening a log file in {}; choose another folder with --log-dir", folder.display()))?;
+        .with_context(|| unusable(folder))?;
     let (writer, guard) = tracing_appender::non_blocking(appender);
     let files = fmt::layer().with_ansi(false).with_writer(writer).with_filter(filter(IN_FILES));
     let _ = tracing_subscriber::registry().with(heartline::trace::layer()).with(stderr()).with(files).try_init();
     Ok(Some(guard))
+}
+
+fn unusable(folder: &Path) -> String {
+    format!("opening a log file in {}; choose another folder with --log-dir", folder.display())
 }
 
 fn stderr<S>() -> impl Layer<S>

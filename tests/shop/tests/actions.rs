@@ -181,14 +181,14 @@ async fn actions_are_closed_without_the_admin_token_and_counted() {
 
 #[tokio::test]
 async fn the_shop_is_unavailable_when_its_database_goes() {
-    let (shop, postgres) = Shop::start_on_postgres().await;
+    let (shop, postgres) = Shop::start_on_postgres();
     let probe = async |path: &str| {
         let answer = shop.client.get(format!("{}{path}", shop.agent)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
     wait_until("the shop is ready", async || probe("/readyz").await.0 == 200).await;
     assert_eq!(probe("/startupz").await.0, 200);
-    postgres.kill();
+    drop(postgres);
     wait_until("the shop says so", async || probe("/health").await.0 == 503 && probe("/readyz").await.0 == 503).await;
     let (status, list) = probe("/readyz?verbose").await;
     assert!(status == 503 && list.contains("[-]database"), "{list}");

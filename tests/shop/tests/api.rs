@@ -16,7 +16,7 @@ async fn the_shop_sells_on_the_embedded_database() {
 
 #[tokio::test]
 async fn the_shop_sells_on_postgresql() {
-    let (shop, _postgres) = Shop::start_on_postgres().await;
+    let (shop, _postgres) = Shop::start_on_postgres();
     sells(&shop).await;
     degrades_when_payment_is_out(&shop).await;
     assert_eq!(shop.end(), Some(0));

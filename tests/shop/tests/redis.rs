@@ -2,15 +2,14 @@
 
 mod support;
 
+use heartline_tests::servers::Redis;
 use serde_json::json;
-use support::{Server, Shop, wait_until};
+use support::{Shop, wait_until};
 
 #[tokio::test]
 async fn requests_are_served_while_redis_is_away_and_redis_is_used_again_when_it_is_back() {
-    let redis = Server::redis();
-    let url = format!("redis://127.0.0.1:{}", redis.port);
-    wait_until("Redis answers", async || tokio::net::TcpStream::connect(("127.0.0.1", redis.port)).await.is_ok()).await;
-    let shop = Shop::start(&[("REDIS_URL", &url)], &[]);
+    let redis = Redis::start().unwrap();
+    let shop = Shop::start(&[("REDIS_URL", &redis.url())], &[]);
 
     // Product 4000 is not on the front pages: only L2 is warm with it.
     assert_eq!(shop.get("/products/4000").await.0, 200);
@@ -22,7 +21,7 @@ async fn requests_are_served_while_redis_is_away_and_redis_is_used_again_when_it
     }
     assert!(shop.lookups("products", "l2").await[2] >= 10, "the look-ups in Redis failed");
 
-    let back = Server::redis_on(port);
+    let back = Redis::start_on(port).unwrap();
     let mut id = 3100;
     wait_until("Redis is used again", async || {
         id += 1;

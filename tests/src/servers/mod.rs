@@ -6,12 +6,13 @@ mod prometheus;
 mod redis;
 mod rotel;
 
-use std::env;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{env, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 pub use postgres::Postgres;
 pub use prometheus::{
@@ -23,13 +24,26 @@ pub use rotel::{Point, Rotel};
 /// How long a server may take to start.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// A port that nothing listens on now, for servers that cannot choose one themselves.
+/// Where Linux looks for the ports that it gives out itself, to listeners on port 0 and to connections.
+const GIVEN_OUT: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+/// The lowest port that is tried.
+const LOWEST: u16 = 10_240;
+const TRIES: usize = 1_000;
+
+/// A port that nothing listens on now, for servers that cannot choose one themselves. It is below those that the
+/// system gives out, so that none of the other tests gets it before the server has it.
 ///
 /// # Errors
-/// When the system has none.
+/// When there is none.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
-    Ok(listener.local_addr()?.port())
+    let given_out = fs::read_to_string(GIVEN_OUT).unwrap_or_default();
+    let first = given_out.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768_u16);
+    ensure!(first > LOWEST, "{GIVEN_OUT} begins at {first}, which leaves no ports above {LOWEST} to choose from");
+    let random = RandomState::new();
+    (0..TRIES)
+        .map(|number| LOWEST + u16::try_from(random.hash_one(number) % u64::from(first - LOWEST)).unwrap_or_default())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .with_context(|| format!("none of {TRIES} ports between {LOWEST} and {first} is free"))
 }
 
 /// The program `name` in the search path or in one of `folders`.

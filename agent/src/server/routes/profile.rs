@@ -96,16 +96,24 @@ pub(super) const ROUTES: &[Route] = &[
     ),
 ];
 
+/// A profile in the form that was asked for.
+#[cfg(any(feature = "jemalloc", feature = "cpu-profile"))]
+fn in_form<'p>(call: &Call, taken: impl Into<crate::exporters::pprof::Profile<'p>>) -> crate::server::payload::Answer {
+    use crate::exporters::pprof;
+    use crate::server::answer::Body;
+
+    let (content_type, body) = match call.query.choice("format") {
+        Some("collapsed") => (COLLAPSED, pprof::collapsed(taken).into_bytes()),
+        _ => (PPROF, pprof::pprof(taken, crate::clock::Tick::now().wall)),
+    };
+    call.asked().document(http::StatusCode::OK, content_type, &Body::new(body))
+}
+
 #[cfg(feature = "jemalloc")]
 fn heap(call: Call) -> Pending {
     use std::time::Duration;
 
-    use http::StatusCode;
-
-    use crate::clock::Tick;
-    use crate::exporters::pprof;
     use crate::heap::Refusal;
-    use crate::server::answer::Body;
 
     Box::pin(async move {
         let profiler = call.state.fresh.source().heap_profiler();
@@ -120,11 +128,7 @@ fn heap(call: Call) -> Pending {
             Refusal::TooOften(wait) => Problem::too_many("a heap profile was taken just now", wait),
             Refusal::Failed(why) => Problem::unavailable(why),
         })?;
-        let collapsed = call.query.choice("format") == Some("collapsed");
-        let body =
-            if collapsed { pprof::collapsed(&taken).into_bytes() } else { pprof::pprof(&taken, Tick::now().wall) };
-        let content_type = if collapsed { COLLAPSED } else { PPROF };
-        Ok(call.asked().document(StatusCode::OK, content_type, &Body::new(body)))
+        Ok(in_form(&call, &taken))
     })
 }
 
@@ -139,12 +143,7 @@ fn heap(_call: Call) -> Pending {
 fn cpu(call: Call) -> Pending {
     use std::time::Duration;
 
-    use http::StatusCode;
-
-    use crate::clock::Tick;
     use crate::cpu::{HERTZ_DEFAULT, Refusal, SECONDS_DEFAULT, Wanted};
-    use crate::exporters::pprof;
-    use crate::server::answer::Body;
 
     Box::pin(async move {
         let profiler = call.state.fresh.source().cpu_profiler();
@@ -157,11 +156,7 @@ fn cpu(call: Call) -> Pending {
             Refusal::Unavailable(why) => Problem::not_implemented(why),
             Refusal::Failed(why) => Problem::unavailable(why),
         })?;
-        let collapsed = call.query.choice("format") == Some("collapsed");
-        let body =
-            if collapsed { pprof::collapsed(&taken).into_bytes() } else { pprof::pprof(&taken, Tick::now().wall) };
-        let content_type = if collapsed { COLLAPSED } else { PPROF };
-        Ok(call.asked().document(StatusCode::OK, content_type, &Body::new(body)))
+        Ok(in_form(&call, &taken))
     })
 }
 
