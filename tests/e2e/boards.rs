@@ -10,7 +10,7 @@ use heartline_boards::check::Dashboard;
 use heartline_boards::check::query::{Values, selectors};
 use heartline_tests::binaries::repository;
 use heartline_tests::servers::{
-    Prometheus, Scraping, check_alertmanager_config, check_prometheus_config, promtool_version,
+    Prometheus, Rotel, Scraping, check_alertmanager_config, check_prometheus_config, promtool_version,
 };
 use heartline_tests::shop::{Setup, Shop};
 use heartline_tests::waiting::wait_until;
@@ -49,14 +49,6 @@ const LACKING: &[(&[&str], &str)] = &[
             "tokio.budget_forced_yields",
         ],
         "it is built without tokio_unstable",
-    ),
-    (
-        &[
-            "heartline.export.lag",
-            "otel.sdk.exporter.metric_data_point.exported",
-            "otel.sdk.exporter.operation.duration",
-        ],
-        "it is scraped and exports nothing",
     ),
     (&["heartline.alert.status"], "it evaluates no alerts in its own process"),
     (&["system.disk.operations", "system.network.packet.dropped"], "no agent measures them on this platform"),
@@ -99,7 +91,8 @@ impl Question<'_> {
 #[test]
 fn every_query_of_every_board_returns_a_series_with_either_kind_of_histogram() -> Result<()> {
     let secrets = tempfile::tempdir()?;
-    let mut shop = troubled_shop(secrets.path())?;
+    let mut rotel = Rotel::start()?;
+    let mut shop = troubled_shop(secrets.path(), &rotel)?;
     let target = shop.agent_url().trim_start_matches("http://").to_owned();
     let classic = Prometheus::start_as(&target, Scraping { native_histograms: false, rules: RULES })?;
     let native = Prometheus::start_as(&target, Scraping { native_histograms: true, rules: RULES })?;
@@ -107,6 +100,7 @@ fn every_query_of_every_board_returns_a_series_with_either_kind_of_histogram() -
         Ok(classic.value("max(process_uptime_seconds)")?.filter(|up| *up > 3.0))
     })?;
     shop.restart()?;
+    rotel.kill(); // what it pushes fails from now on
     let refused = reqwest::blocking::Client::new().post(format!("{}/api/v1/metrics/reset", shop.agent_url())).send()?;
     ensure!(refused.status() == 401, "an admin route without a token answers {}", refused.status());
 
@@ -121,14 +115,16 @@ fn every_query_of_every_board_returns_a_series_with_either_kind_of_histogram() -
     Ok(())
 }
 
-/// Under load, failing and leaking, with an admin route to be refused at.
-fn troubled_shop(secrets: &Path) -> Result<Shop> {
+/// Under load, failing and leaking, pushing to a collector that soon is away, with an admin route to be refused at.
+fn troubled_shop(secrets: &Path, rotel: &Rotel) -> Result<Shop> {
     let token = secrets.join("admin-token");
     fs::write(&token, "the-token-of-an-admin-who-never-asks")?;
     let mut setup = Setup::loaded("basic");
     let faults = ["error-burst=20", "heap-leak=400000", "slow-query", "pool-exhaustion"];
     setup.arguments.extend(faults.iter().flat_map(|fault| ["--fault".to_owned(), (*fault).to_owned()]));
     setup.arguments.extend(["--admin-token-file".to_owned(), token.display().to_string()]);
+    setup.arguments.push("--otlp".to_owned());
+    let setup = setup.with("OTEL_EXPORTER_OTLP_ENDPOINT", rotel.http()).with("OTEL_METRIC_EXPORT_INTERVAL", "1000");
     Shop::start(setup)
 }
 

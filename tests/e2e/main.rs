@@ -9,5 +9,8 @@ mod demo;
 mod faults;
 mod pushing;
 mod restarts;
+mod riding;
 mod scraping;
+mod secured;
 mod truth;
+mod unhindered;

@@ -260,6 +260,8 @@ fn away() -> Result<u64> {
     }
 }
 
+/// The agent's own figure grows meanwhile: by its history, as it does without any exporter (`unhindered` holds the two against
+/// each other); the history's own limit is 8 MB.
 #[test]
 fn a_collector_that_was_killed_has_exact_totals_once_it_is_back_and_memory_stayed_flat() -> Result<()> {
     let seconds = away()?;

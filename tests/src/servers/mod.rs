@@ -1,6 +1,7 @@
 //! Real servers from the system packages, started on loopback with a port and a folder of their own.
 //! A missing one is an error that names its package: nothing is skipped in silence.
 
+mod nginx;
 mod postgres;
 mod prometheus;
 mod redis;
@@ -14,6 +15,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
+pub use nginx::{Certificates, Nginx};
 pub use postgres::Postgres;
 pub use prometheus::{
     Exemplar, Prometheus, Scraping, check_alertmanager_config, check_metrics, check_prometheus_config, promtool_version,
