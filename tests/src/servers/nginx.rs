@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use super::{START_LIMIT, free_port, installed};
@@ -27,6 +27,8 @@ impl Certificates {
         let folder = tempfile::tempdir()?;
         let authority_key = KeyPair::generate()?;
         let mut authority = CertificateParams::new(Vec::new())?;
+        // OpenSSL takes a certificate whose issuer has its own name for self-signed
+        authority.distinguished_name.push(DnType::CommonName, "heartline's authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         fs::write(folder.path().join("authority.pem"), authority.self_signed(&authority_key)?.pem())?;
         let issuer = Issuer::new(authority, authority_key);
@@ -35,6 +37,7 @@ impl Certificates {
         {
             let key = KeyPair::generate()?;
             let mut leaf = CertificateParams::new(vec!["localhost".to_owned()])?;
+            leaf.distinguished_name.push(DnType::CommonName, name);
             leaf.extended_key_usages.push(purpose);
             fs::write(folder.path().join(format!("{name}.pem")), leaf.signed_by(&key, &issuer)?.pem())?;
             fs::write(folder.path().join(format!("{name}.key")), key.serialize_pem())?;
