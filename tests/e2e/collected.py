@@ -1,5 +1,6 @@
 """Takes what a collector forwards over OTLP/HTTP, decodes it with Google's protobuf, and shows the newest point of each
-series: GET / gives JSON, one entry a series. The port is printed when it listens."""
+series and every span: GET / gives JSON, one entry a series, and GET /spans one entry for each time that a span came. The
+port is printed when it listens."""
 
 import gzip
 import json
@@ -7,9 +8,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as service
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_service
+from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 
 lock = threading.Lock()
 newest = {}
+spans = []
 
 
 def text(value):
@@ -53,6 +57,25 @@ def keep(request):
                             newest[key] = shown
 
 
+def keep_spans(request):
+    for of_resource in request.resource_spans:
+        resource = attributes(of_resource.resource.attributes)
+        for of_scope in of_resource.scope_spans:
+            for span in of_scope.spans:
+                shown = {
+                    "trace_id": span.trace_id.hex(), "span_id": span.span_id.hex(),
+                    "parent_span_id": span.parent_span_id.hex() or None, "trace_state": span.trace_state,
+                    "sampled": span.flags & 1 == 1, "name": span.name,
+                    "kind": trace.Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_").lower(),
+                    "start": span.start_time_unix_nano, "end": span.end_time_unix_nano,
+                    "failed": span.status.code == trace.Status.STATUS_CODE_ERROR,
+                    "attributes": attributes(span.attributes), "resource": resource,
+                    "scope": of_scope.scope.name, "schema": of_scope.schema_url,
+                }
+                with lock:
+                    spans.append(shown)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -71,12 +94,16 @@ class Handler(BaseHTTPRequestHandler):
             request = service.ExportMetricsServiceRequest()
             request.ParseFromString(body)
             keep(request)
+        if self.path.endswith("/v1/traces"):
+            request = trace_service.ExportTraceServiceRequest()
+            request.ParseFromString(body)
+            keep_spans(request)
         self.answer(b"", "application/x-protobuf")
 
     def do_GET(self):
         with lock:
-            series = list(newest.values())
-        self.answer(json.dumps(series).encode(), "application/json")
+            shown = list(spans) if self.path == "/spans" else list(newest.values())
+        self.answer(json.dumps(shown).encode(), "application/json")
 
     def log_message(self, *_):
         pass

@@ -12,5 +12,6 @@ mod restarts;
 mod riding;
 mod scraping;
 mod secured;
+mod traces;
 mod truth;
 mod unhindered;

@@ -41,7 +41,7 @@ impl Outbox {
         self.exported.fetch_add(requests, Ordering::Relaxed);
     }
 
-    /// Requests whose spans no receiver will ever have.
+    /// Requests whose spans no receiver will ever have, or not all of them.
     pub(crate) fn lost(&self, requests: u64) {
         self.lost.fetch_add(requests, Ordering::Relaxed);
     }

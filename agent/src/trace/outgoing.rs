@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::TraceContext;
 use super::current::top;
+use super::fields::Said;
 use super::forest::forest;
 use super::request::Child;
 use super::work::{Work, WorkKind};
@@ -49,11 +50,13 @@ fn put(headers: &mut HeaderMap, found: Option<(TraceContext, Option<HeaderValue>
 }
 
 /// A call to another service begins: a span of the request that this thread works on. `name` is what it is called, such as
-/// `POST /charges`: few different ones, no ids.
+/// `POST /charges`: few different ones, no ids. A method and a template of the path, which is what OpenTelemetry's conventions
+/// call HTTP requests, also give the attributes `http.request.method` and `url.template`; a whole URL is not kept, because it
+/// may hold what users typed.
 ///
 /// ```
 /// # fn send(headers: http::HeaderMap) -> Result<u16, std::io::Error> { Ok(200) }
-/// let call = heartline::trace::outbound("POST /charges");
+/// let call = heartline::trace::outbound("POST /charges").server("payments.internal", 8080);
 /// let mut headers = http::HeaderMap::new();
 /// call.inject(&mut headers);
 /// match send(headers) {
@@ -63,7 +66,19 @@ fn put(headers: &mut HeaderMap, found: Option<(TraceContext, Option<HeaderValue>
 /// ```
 pub fn outbound(name: &str) -> OutboundSpan {
     let work = || Work { kind: WorkKind::Outbound, operation: "", name, detail: "" };
-    OutboundSpan(Child::begin(work, Stamp::now()))
+    let span = OutboundSpan(Child::begin(work, Stamp::now()));
+    if let Some((method, template)) = http_request(name) {
+        span.0.say(&[("http.request.method", Said::Text(method)), ("url.template", Said::Text(template))]);
+    }
+    span
+}
+
+/// The method and the template of the path that a name consists of.
+fn http_request(name: &str) -> Option<(&str, &str)> {
+    let known = |method: &str| {
+        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"].contains(&method)
+    };
+    name.split_once(' ').filter(|(method, template)| known(method) && template.starts_with('/'))
 }
 
 /// A call to another service; see [`outbound`]. Dropped before it is told how the call ended, it counts as `cancelled`.
@@ -72,6 +87,12 @@ pub fn outbound(name: &str) -> OutboundSpan {
 pub struct OutboundSpan(Child);
 
 impl OutboundSpan {
+    /// Who is asked: the host, by name or address, and the port.
+    pub fn server(self, address: &str, port: u16) -> Self {
+        self.0.say(&[("server.address", Said::Text(address)), ("server.port", Said::Unsigned(u64::from(port)))]);
+        self
+    }
+
     /// Puts the call on its own headers, as [`inject()`] does. Whether there was something to put: a call outside of a request
     /// is no part of a trace.
     pub fn inject(&self, headers: &mut HeaderMap) -> bool {
@@ -81,7 +102,7 @@ impl OutboundSpan {
 
     /// The other service answered with this status. 400 and above are errors, as the conventions have it for clients.
     pub fn finish(mut self, status: u16) {
-        self.0.answered(status);
+        self.0.say(&[("http.response.status_code", Said::Unsigned(u64::from(status)))]);
         let error_type = (status >= 400).then(|| status.to_string());
         self.0.end(Stamp::now(), error_type.as_deref(), None);
     }

@@ -123,13 +123,15 @@ impl Child {
         if self.0.is_none() { None } else { forest()?.with(self.0, |tree| read(&tree.state)) }
     }
 
-    /// Adds what a call was answered with.
-    pub(super) fn answered(&self, status: u16) {
+    /// Adds what is known of it.
+    pub(super) fn say(&self, attributes: &[(&'static str, Said<'_>)]) {
         if !self.0.is_none() {
-            let _ = forest().and_then(|forest| {
-                let status = Said::Unsigned(u64::from(status));
-                forest.with(self.0, |tree| tree.attribute(self.0.span(), "http.response.status_code", status))
-            });
+            let say = |tree: &mut super::tree::Tree| {
+                for (key, said) in attributes {
+                    tree.attribute(self.0.span(), key, *said);
+                }
+            };
+            let _ = forest().and_then(|forest| forest.with(self.0, say));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line, and what the environment adds to it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -49,6 +50,9 @@ struct Arguments {
     /// built-in provider.
     #[arg(long, value_name = "URL")]
     payments: Option<String>,
+    /// Requests that take as many milliseconds are slow and keep their spans; 0 keeps those of all.
+    #[arg(long, value_name = "MS", default_value_t = 500)]
+    slow_request: u64,
     /// File with the token that reading the agent takes.
     #[arg(long, value_name = "F")]
     read_token_file: Option<PathBuf>,
@@ -71,6 +75,7 @@ pub(crate) struct Settings {
     pub(crate) otlp: Option<String>,
     /// The other shop that takes payments.
     pub(crate) payments: Option<String>,
+    pub(crate) slow_request: Duration,
     pub(crate) read_token: Option<String>,
     pub(crate) admin_token: Option<String>,
     pub(crate) database_url: Option<String>,
@@ -100,6 +105,7 @@ impl Settings {
             faults: arguments.faults,
             otlp: arguments.otlp,
             payments: arguments.payments,
+            slow_request: Duration::from_millis(arguments.slow_request),
             database_url: variable("DATABASE_URL")?,
             redis_url: variable("REDIS_URL")?,
             rate_limit: rate_limit()?,

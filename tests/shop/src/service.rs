@@ -195,6 +195,7 @@ fn start_agent(settings: &Settings) -> anyhow::Result<Agent> {
         .listen(&settings.agent)
         .instance_id("shop-1")
         .version(env!("CARGO_PKG_VERSION"))
+        .slow_request(settings.slow_request)
         .leak_patience(LEAK_PATIENCE);
     builder = match settings.otlp.as_deref() {
         Some("") => builder.otlp_from_env(),

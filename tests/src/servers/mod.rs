@@ -21,7 +21,7 @@ pub use prometheus::{
     Exemplar, Prometheus, Scraping, check_alertmanager_config, check_metrics, check_prometheus_config, promtool_version,
 };
 pub use redis::Redis;
-pub use rotel::{Point, Rotel};
+pub use rotel::{Point, Rotel, Span};
 
 /// How long a server may take to start.
 const START_LIMIT: Duration = Duration::from_mins(1);

@@ -41,6 +41,27 @@ pub struct Point {
     pub offset: Option<i32>,
 }
 
+/// A span as it came, as the decoder shows it; one that came twice is there twice.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of OTLP's spans; times are nanoseconds from 1970")]
+pub struct Span {
+    pub trace_id: String,
+    pub span_id: String,
+    pub parent_span_id: Option<String>,
+    pub trace_state: String,
+    pub sampled: bool,
+    pub name: String,
+    /// `server`, `client`, `internal`, `producer` or `consumer`.
+    pub kind: String,
+    pub start: u64,
+    pub end: u64,
+    pub failed: bool,
+    pub attributes: BTreeMap<String, serde_json::Value>,
+    pub resource: BTreeMap<String, serde_json::Value>,
+    pub scope: String,
+    pub schema: String,
+}
+
 /// A collector and a decoder; they end when dropped.
 #[derive(Debug)]
 pub struct Rotel {
@@ -118,6 +139,14 @@ impl Rotel {
     /// When the decoder does not answer.
     pub fn points(&self) -> Result<Vec<Point>> {
         Ok(reqwest::blocking::get(&self.decoder)?.error_for_status()?.json()?)
+    }
+
+    /// Every span that came through it, in the order they came.
+    ///
+    /// # Errors
+    /// When the decoder does not answer.
+    pub fn spans(&self) -> Result<Vec<Span>> {
+        Ok(reqwest::blocking::get(format!("{}/spans", self.decoder))?.error_for_status()?.json()?)
     }
 }
 

@@ -150,7 +150,10 @@ impl SpanExporter {
         let now = Tick::now().mono;
         let failure = match &outcome {
             Outcome::Delivered { rejected, said } => {
-                self.outbox.exported(requests);
+                // which spans were rejected is not said: so many requests at most are not whole there
+                let lost = requests.min(*rejected);
+                self.outbox.exported(requests - lost);
+                self.outbox.lost(lost);
                 let complained = *rejected > 0 || !said.is_empty();
                 complained.then(|| Failure::new("rejected", &format!("{rejected} of {spans} spans rejected: {said}")))
             }

@@ -188,7 +188,7 @@ fn slow_schema() -> Value {
             "missed": {"type": "integer", "minimum": 0, "description": "Spans and ends of spans that another thread was in the way of."},
             "unkept": {"type": "integer", "minimum": 0, "description": "Requests to be kept for which there was no memory."},
             "exported": {"type": ["integer", "null"], "minimum": 0, "description": "Requests whose spans were pushed; null where they are not."},
-            "not_exported": {"type": ["integer", "null"], "minimum": 0, "description": "Requests whose spans no receiver will have."},
+            "not_exported": {"type": ["integer", "null"], "minimum": 0, "description": "Requests whose spans no receiver will have, or not all of them."},
         },
     });
     json!({

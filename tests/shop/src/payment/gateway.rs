@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
+use heartline::trace::OutboundSpan;
 use heartline::{Agent, Breaker, BreakerState};
+use reqwest::Url;
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceExt, service_fn};
 use tower_resilience_circuitbreaker::{CircuitBreakerError, CircuitBreakerLayer, CircuitState, SlidingWindowType};
@@ -62,10 +65,12 @@ impl Gateway {
             })
             .build()?;
         let client = reqwest::Client::builder().timeout(ANSWER_TIMEOUT).no_proxy().build()?;
-        let (asked, charges) = (client.clone(), format!("{url}/charges"));
+        let charges = Url::parse(&format!("{url}/charges"))
+            .with_context(|| format!("reading the payment provider's URL {url}; it is of the form http://host:port"))?;
+        let asked = client.clone();
         let call = service_fn(move |charge: Charge| {
-            let request = asked.post(&charges).json(&charge);
-            async move { observed(request).await?.error_for_status()?.json::<Receipt>().await }
+            let (request, span) = (asked.post(charges.clone()).json(&charge), call_to(&charges));
+            async move { observed(request, span).await?.error_for_status()?.json::<Receipt>().await }
         });
         let service = BoxCloneSyncService::new(layer.layer_fn(call));
         Ok(Self { service, breaker, client, url })
@@ -97,9 +102,14 @@ impl Gateway {
     }
 }
 
-/// Sends a request as a span of the one that it is made for; the provider's own spans are part of it.
-async fn observed(request: reqwest::RequestBuilder) -> Result<reqwest::Response, reqwest::Error> {
-    let call = heartline::trace::outbound("POST /charges");
+/// A charge as a span of the request that it is made for.
+fn call_to(charges: &Url) -> OutboundSpan {
+    let (host, port) = (charges.host_str().unwrap_or_default(), charges.port_or_known_default().unwrap_or_default());
+    heartline::trace::outbound("POST /charges").server(host, port)
+}
+
+/// Sends a request as that span; the provider's own spans are part of it.
+async fn observed(request: reqwest::RequestBuilder, call: OutboundSpan) -> Result<reqwest::Response, reqwest::Error> {
     let mut headers = reqwest::header::HeaderMap::new();
     call.inject(&mut headers);
     match request.headers(headers).send().await {
