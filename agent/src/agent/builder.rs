@@ -244,6 +244,14 @@ impl AgentBuilder {
         self
     }
 
+    /// Pushes no spans, whatever takes the metrics: they stay under `/api/v1/traces`. For services whose own tracer exports all
+    /// of theirs. Default: they are pushed.
+    #[cfg(all(feature = "otlp", feature = "tracing"))]
+    pub fn without_otlp_spans(mut self) -> Self {
+        self.0.spans = crate::config::Spans::Nowhere;
+        self
+    }
+
     /// Pushes metrics, and spans that are kept, as the `OTEL_*` variables of the environment say, which win over
     /// [`otlp`](Self::otlp) and over the name, version and instance id that were given in code. Without any of them, to
     /// `http://localhost:4318`; with `OTEL_METRICS_EXPORTER=none` or `OTEL_TRACES_EXPORTER=none` without the one or the other,

@@ -86,8 +86,9 @@ impl Environment<'_> {
             return Ok(());
         }
         let said = match &config.spans {
+            Spans::Nowhere => return Ok(()),
             Spans::To(otlp) => Some(Otlp::clone(otlp)),
-            _ => config.otlp.clone().filter(Otlp::takes_spans),
+            Spans::WithMetrics => config.otlp.clone().filter(Otlp::takes_spans),
         };
         config.spans = Spans::To(Box::new(self.settings(Signal::Traces, said.unwrap_or_default(), config)?));
         Ok(())

@@ -9,6 +9,7 @@
 //! | `moka` | an in-process cache tier | [`Agent::moka`](crate::Agent::moka) |
 //! | `redis` | a cache tier on a Redis server | [`Agent::redis_cache`](crate::Agent::redis_cache) |
 //! | `opentelemetry_sdk` | nothing: metrics of the host's own SDK are pushed with the agent's | [`Agent::sdk_metric_exporter`](crate::Agent::sdk_metric_exporter) |
+//! | `tracing-opentelemetry` | the ids of the host's own spans, beside which the agent's layer is | [`trace`](crate::trace) |
 //! | `apalis` | job workers, queues and their depth | [`Agent::apalis_layer`](crate::Agent::apalis_layer) |
 //!
 //! This file holds every `cfg(feature)` of the folder; the files themselves are written as if always present.

@@ -149,6 +149,8 @@ pub(super) fn info(snapshot: &Snapshot) -> Value {
         ("system", cfg!(feature = "system")),
         ("tls", cfg!(feature = "tls")),
         ("tower", cfg!(feature = "tower")),
+        ("tracing", cfg!(feature = "tracing")),
+        ("tracing-opentelemetry", cfg!(feature = "tracing-opentelemetry")),
         ("zstd", cfg!(feature = "zstd")),
     ]
     .into_iter()

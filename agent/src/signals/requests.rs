@@ -354,9 +354,10 @@ impl RequestGuard {
     }
 
     #[cold]
-    fn keep_exemplar(&self, outcome: Outcome, nanos: u64) {
+    fn keep_exemplar(&self, outcome: Outcome, nanos: u64, host: Option<TraceContext>) {
         let mut request = ExemplarRequest::new(self.route.0.number, outcome, nanos);
-        request.trace = self.aside.get().and_then(|details| details.trace);
+        let said = || self.aside.get().and_then(|details| details.trace);
+        request.trace = host.map(TraceContext::digits).or_else(said);
         request.request_id = self.newest_request_id();
         if request.trace.is_some() || request.request_id.is_some() {
             self.route.0.logs.exemplars.keep(request);
@@ -388,6 +389,7 @@ impl RequestGuard {
     #[inline]
     fn end(&mut self, outcome: Outcome, nanos: u64) {
         self.is_finished = true;
+        let host = if trace::HOST_IS_ASKED { self.tree.of_host() } else { None };
         self.route.record(outcome, nanos);
         if self.is_slow_after(nanos) {
             self.keep_slow(outcome, nanos);
@@ -399,8 +401,10 @@ impl RequestGuard {
             }
         }
         let series = &*self.route.0;
-        if self.has_id && series.exemplars_given.is_due(self.start, nanos) {
-            self.keep_exemplar(outcome, nanos);
+        // what the host samples can be looked up where it exports to
+        let has_id = self.has_id || host.is_some_and(|host| host.is_sampled());
+        if has_id && series.exemplars_given.is_due(self.start, nanos) {
+            self.keep_exemplar(outcome, nanos, host);
         }
         series.logs.open.leave(self.slot.take());
         series.in_flight.lower();

@@ -9,6 +9,9 @@ use super::TraceContext;
 use super::work::{Wait, Whose, Work};
 use crate::clock::Stamp;
 
+/// The host's tracer is not asked for spans that there are not.
+pub(crate) const HOST_IS_ASKED: bool = false;
+
 /// No tree.
 #[derive(Debug)]
 pub(crate) struct RequestTree;
@@ -49,6 +52,12 @@ impl RequestTree {
     #[inline]
     #[expect(clippy::unused_self, reason = "as with the feature")]
     pub(crate) fn join(&self, _: TraceContext) {}
+
+    #[inline]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(crate) fn of_host(&self) -> Option<TraceContext> {
+        None
+    }
 
     #[inline]
     #[expect(clippy::unused_self, reason = "as with the feature")]

@@ -60,6 +60,15 @@ impl TraceContext {
         self.sampled
     }
 
+    /// The trace as digits.
+    pub(crate) fn digits(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        for (place, digit) in digits.iter_mut().rev().enumerate() {
+            *digit = b"0123456789abcdef"[((self.trace >> (4 * place)) & 0xF) as usize];
+        }
+        digits
+    }
+
     /// The value of a header `traceparent`.
     pub(crate) fn parse(value: &[u8]) -> Result<Self, InvalidTraceparent> {
         let head = value.get(..TRACEPARENT_BYTES).ok_or(InvalidTraceparent("too short"))?;
@@ -156,6 +165,7 @@ mod tests {
         let context = TraceContext::parse(GOOD.as_bytes()).unwrap();
         assert_eq!((context.trace, context.span), (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0x00f0_67aa_0ba9_02b7));
         assert!(context.sampled);
+        assert_eq!(context.digits(), context.trace_id().as_bytes());
         assert_eq!(trace_digits(GOOD.as_bytes()).unwrap(), *b"4bf92f3577b34da6a3ce929d0e0e4736");
         for (flags, sampled) in [("00", false), ("02", false), ("03", true), ("ff", true)] {
             let text = format!("{}{flags}", &GOOD[..53]);

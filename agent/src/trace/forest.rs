@@ -9,10 +9,10 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::TraceContext;
 use super::current;
+use super::host::{self, Around};
 use super::open_spans::OpenSpans;
-use super::tree::{Budget, Origin, Tree};
+use super::tree::{Budget, Origin, Tree, Within};
 use super::work::{Wait, Whose};
 use crate::clock::Stamp;
 
@@ -199,7 +199,12 @@ impl Forest {
     #[inline]
     pub(super) fn begin(&self, whose: Whose, started: Stamp) -> Handle {
         // a request within another is part of its trace
-        let within = current::top().and_then(|outer| self.with(outer, |tree| tree.context(outer.span())));
+        let outer = current::top().and_then(|outer| self.with(outer, |tree| tree.context(outer.span())));
+        let within = match outer.map(Around::Remote).or_else(host::around) {
+            None => Within::Nothing,
+            Some(Around::Remote(context)) => Within::Trace(context),
+            Some(Around::Span(context)) => Within::Host(context),
+        };
         let near = current::near();
         let found = (near..near + LOOKS).find_map(|at| self.take(at & (PLACES - 1), whose, (started, within)));
         let Some((at, handle)) = found else {
@@ -212,12 +217,7 @@ impl Forest {
     }
 
     #[inline]
-    fn take(
-        &self,
-        at: usize,
-        whose: Whose,
-        (started, within): (Stamp, Option<TraceContext>),
-    ) -> Option<(usize, Handle)> {
+    fn take(&self, at: usize, whose: Whose, (started, within): (Stamp, Within)) -> Option<(usize, Handle)> {
         let place = self.places.get(at)?;
         let mut planted = place.tree.try_lock()?;
         if planted.is_taken && place.deserted.load(Ordering::Relaxed) != planted.generation {

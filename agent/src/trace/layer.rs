@@ -4,13 +4,14 @@
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::current;
 use super::fields::{self, Fields, Wanted};
 use super::forest::{Forest, Handle, plant};
+use super::host::{self, HostSpans};
 use super::tree::Origin;
 use crate::clock::Stamp;
 
@@ -76,7 +77,7 @@ impl LayerBuilder {
 
     /// The layer.
     pub fn build<S: Subscriber + for<'a> LookupSpan<'a>>(self) -> impl Layer<S> + Send + Sync {
-        SpanLayer { forest: plant(), wanted: self.wanted }.with_filter(Spans(self.level))
+        SpanLayer { forest: plant(), wanted: self.wanted, host: HostSpans::default() }.with_filter(Spans(self.level))
     }
 }
 
@@ -111,9 +112,21 @@ impl<S> Filter<S> for Spans {
 struct SpanLayer {
     forest: &'static Forest,
     wanted: Wanted,
+    host: HostSpans,
 }
 
 impl SpanLayer {
+    /// Takes over what the host's tracer calls a span, the first time.
+    #[inline]
+    fn ask_host(&self, id: &Id, handle: Handle) {
+        if host::ASKED && self.forest.with(handle, |tree| tree.is_to_ask(handle.span())) == Some(true) {
+            // not while the tree is locked: the tracer may run code of the host
+            if let Some(context) = self.host.context_of(id) {
+                self.forest.with(handle, |tree| tree.adopt(handle.span(), context));
+            }
+        }
+    }
+
     /// The tree's span that a span of the registry is, or the nearest around it that is one.
     fn nearest<S: Subscriber + for<'a> LookupSpan<'a>>(&self, id: &Id, context: &Context<'_, S>) -> Option<Handle> {
         let around = || context.span(id)?.scope().skip(1).find_map(|span| self.forest.spans.find(span.id().into_u64()));
@@ -149,8 +162,16 @@ impl SpanLayer {
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
+    fn on_register_dispatch(&self, subscriber: &Dispatch) {
+        self.host.subscribed(subscriber);
+    }
+
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(parent) = self.parent((attributes.parent(), attributes.is_contextual()), &context) else { return };
+        if let Some(named) = attributes.parent() {
+            // a span that is a parent has begun, entered or not
+            self.forest.spans.find(named.into_u64()).into_iter().for_each(|handle| self.ask_host(named, handle));
+        }
         let metadata = attributes.metadata();
         let handle = if metadata.fields().is_empty() {
             self.open(parent, metadata, None)
@@ -182,6 +203,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
 
     fn on_enter(&self, id: &Id, _: Context<'_, S>) {
         if let Some(handle) = self.forest.spans.find(id.into_u64()) {
+            self.ask_host(id, handle);
             current::enter(id.into_u64(), handle, Stamp::now());
         }
     }
@@ -194,6 +216,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
 
     fn on_close(&self, id: Id, _: Context<'_, S>) {
         if let Some(handle) = self.forest.spans.remove(id.into_u64()) {
+            self.ask_host(&id, handle); // if it was never entered
             self.forest.with(handle, |tree| tree.close(handle.span(), Stamp::now(), false));
         }
     }

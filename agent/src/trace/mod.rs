@@ -11,6 +11,48 @@
 //! A request joins the trace of its `traceparent`, if that is valid, and begins one of its own otherwise. [`inject()`] puts
 //! the current context on an outgoing request.
 //!
+//! # Beside tracing-opentelemetry
+//! A host may have the layer of [tracing-opentelemetry] on the same subscriber, with a tracer of the OpenTelemetry SDK that
+//! exports spans itself. With the feature `tracing-opentelemetry` the two agree:
+//!
+//! - A request that begins in a span of the host's tracer is part of its trace, whatever `traceparent` it came with: how
+//!   incoming context is read is then the host's choice. A context that was only attached, without a span, counts as a
+//!   `traceparent`. A request that begins outside of one joins its `traceparent`, and takes the trace of the first of the
+//!   host's spans in it.
+//! - Spans of the host have the ids here that they have there, in `/api/v1/traces`, exemplars, [`inject()`], and where they are
+//!   pushed. One that the host puts into another trace than the request's keeps an id of the agent's here, and is pushed by both.
+//! - No span is exported twice. What the host's tracer samples is left to it; the agent pushes the request and the work
+//!   that it observed itself, below the spans of the host that they happened in. What it does not sample is pushed by the
+//!   agent when the request is kept: a head sampler of 1 % then misses no slow request. So both push to the same backend;
+//!   with `OTEL_TRACES_EXPORTER=none` or [`without_otlp_spans`](crate::AgentBuilder::without_otlp_spans), the agent pushes
+//!   none.
+//! - [`inject()`] and [`OutboundSpan::inject`] put the nearest span of the host on outgoing requests where its tracer samples,
+//!   so that what other services record hangs on a span that the backend will have.
+//!
+//! ```
+//! use opentelemetry::trace::TracerProvider as _;
+//! use tracing_subscriber::prelude::*;
+//!
+//! # fn main() -> Result<(), heartline::Error> {
+//! # #[cfg(feature = "tracing-opentelemetry")] {
+//! let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build(); // with the host's exporter and sampler
+//! tracing_subscriber::registry()
+//!     .with(heartline::trace::layer())
+//!     .with(tracing_opentelemetry::layer().with_tracer(provider.tracer("shop")))
+//!     .init();
+//! let agent = heartline::Agent::builder("shop").start()?;
+//! # drop(agent);
+//! # }
+//! # Ok(()) }
+//! ```
+//!
+//! The layers may be added in either order; with the agent's first, as here, spans that are never entered have the same ids
+//! too. The host's tracer is asked for the id of a span when it is entered for the first time, and so begins the span then
+//! at the latest, as it does by default: where its `with_context_activation(false)` puts that off, `set_parent` must come
+//! before the span is entered.
+//!
+//! [tracing-opentelemetry]: https://docs.rs/tracing-opentelemetry
+//!
 //! # Limits
 //! All are per process. What is cut is counted and shown with the tree, or in the document.
 //!
@@ -25,7 +67,9 @@
 //!
 //! # Cost
 //! About as much as a third of what a full OpenTelemetry layer takes for a span; nothing is allocated once the trees have their
-//! memory, and no lock is shared between requests. Without the layer, a request costs one load more.
+//! memory, and no lock is shared between requests. Without the layer, a request costs one load more. Asking the host's tracer
+//! takes, once a span, a look-up in the registry, a copy of its context and two turns at the tree; and once a request a look at
+//! the thread's context.
 
 #[cfg(not(feature = "tracing"))]
 mod absent;
@@ -36,6 +80,8 @@ mod current;
 mod fields;
 #[cfg(feature = "tracing")]
 mod forest;
+#[cfg(feature = "tracing")]
+mod host;
 #[cfg(feature = "tracing")]
 mod ids;
 #[cfg(feature = "tracing")]
@@ -62,6 +108,8 @@ pub(crate) use context::trace_digits;
 pub use context::{InvalidTraceparent, TraceContext};
 #[cfg(feature = "tracing")]
 pub(crate) use forest::{bytes, counts, waits};
+#[cfg(feature = "tracing")]
+pub(crate) use host::ASKED as HOST_IS_ASKED;
 #[cfg(feature = "tracing")]
 pub(crate) use kept::{Ending, Kept};
 #[cfg(feature = "tracing")]

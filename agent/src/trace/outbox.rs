@@ -58,13 +58,13 @@ mod tests {
     use heartline_shared::Labels;
 
     use super::super::kept::Ending;
-    use super::super::tree::Tree;
+    use super::super::tree::{Tree, Within};
     use super::*;
     use crate::clock::Stamp;
 
     fn kept(nanos: u64) -> Arc<Kept> {
         let mut tree = Tree::new();
-        tree.begin((0, 0), Stamp::now(), None);
+        tree.begin((0, 0), Stamp::now(), Within::Nothing);
         let ending = Ending { labels: Labels::empty(), nanos, status: None, error_type: None };
         Arc::new(Kept::new(&tree, ending).unwrap())
     }

@@ -40,6 +40,11 @@ impl RequestTree {
         self.with(|tree| tree.join(parent));
     }
 
+    /// The trace that the host's own tracer says it is, where it has one.
+    pub(crate) fn of_host(&self) -> Option<TraceContext> {
+        self.with(|tree| (tree.root.host != 0).then(|| tree.context(ROOT))).flatten()
+    }
+
     /// What other systems keep with that trace.
     pub(crate) fn say_state(&self, state: &[u8]) {
         self.with(|tree| tree.say_state(state));

@@ -84,6 +84,18 @@ impl Kept {
         self.spans.iter().enumerate().map(|(at, span)| self.shown(at, span)).collect()
     }
 
+    /// Those that the host's own tracer does not export, the request first: below the span of the host that stands for it, if
+    /// there is one.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn left_to_export(&self) -> Vec<Span<'_>> {
+        let shown = self.spans.iter().enumerate().filter(|(_, span)| !span.is_hosts);
+        let mut shown: Vec<Span<'_>> = shown.map(|(at, span)| self.shown(at, span)).collect();
+        if let Some(request) = shown.first_mut().filter(|_| self.root.is_exported_by_host()) {
+            request.parent = Some(self.root.host);
+        }
+        shown
+    }
+
     fn shown<'a>(&'a self, at: usize, span: &'a SpanRecord) -> Span<'a> {
         let nanos = match (at, span.ended) {
             (0, _) => self.ending.nanos,
@@ -285,7 +297,7 @@ mod tests {
     use heartline_shared::Labels;
 
     use super::super::kept::Ending;
-    use super::super::tree::{ROOT, Tree};
+    use super::super::tree::{ROOT, Tree, Within};
     use super::super::work::Work;
     use super::*;
     use crate::clock::Stamp;
@@ -303,7 +315,7 @@ mod tests {
         let start = now.before(100 * MILLISECOND);
         let at = |millis: u64| now.before((100 - millis) * MILLISECOND);
         let mut tree = Tree::new();
-        tree.begin((0, 0), start, None);
+        tree.begin((0, 0), start, Within::Nothing);
         for (work, from, to) in [
             (Work::pool_wait("primary"), 10, 20),
             (Work::query("sqlite", "SELECT a"), 20, 60),
@@ -331,7 +343,8 @@ mod tests {
     fn the_request_and_the_agents_work_are_named_by_the_conventions() {
         let mut tree = Tree::new();
         let now = Stamp::now();
-        tree.begin((0, 0), now, Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap()));
+        let remote = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+        tree.begin((0, 0), now, Within::Trace(remote));
         let query = tree.open_work(ROOT, &Work::query("postgresql", "SELECT\u{1b}[2J carts"), now).unwrap();
         tree.attribute(query, "error.type", super::super::fields::Said::Text("timeout"));
         let _ = tree.open_work(ROOT, &Work::cache("get", "products", "l2"), now);

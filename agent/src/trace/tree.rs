@@ -48,10 +48,24 @@ pub(super) enum Origin {
     Agent { kind: WorkKind, operation: &'static str, name: Text, detail: Text },
 }
 
+/// What a request begins in.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Within {
+    Nothing,
+    /// A trace of another service, or another request of this one.
+    Trace(TraceContext),
+    /// A span of the host's own tracer.
+    Host(TraceContext),
+}
+
 /// One span.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SpanRecord {
     pub(super) id: u64,
+    /// Whether the host's tracer was asked what it calls the span.
+    is_asked: bool,
+    /// Whether the host exports it.
+    pub(super) is_hosts: bool,
     pub(super) parent: u16,
     pub(super) failed: bool,
     pub(super) origin: Origin,
@@ -103,6 +117,8 @@ pub(super) struct Root {
     /// The span of another service, or of another request, that this one is part of.
     pub(super) parent: u64,
     pub(super) sampled: bool,
+    /// The span of the host's tracer that stands for the request: the one that it began in, else the first in it. 0 is none.
+    pub(super) host: u64,
     pub(super) started: Stamp,
     pub(super) whose: Whose,
 }
@@ -116,6 +132,8 @@ pub(super) struct Tree {
     pub(super) events: Vec<EventRecord>,
     pub(super) text: String,
     pub(super) state: String,
+    /// The trace that a state belongs to is not the request's.
+    refuses_state: bool,
     pub(super) cut: Cut,
 }
 
@@ -174,7 +192,7 @@ fn room_in<T>(list: &mut Vec<T>, max: usize) -> bool {
 
 impl Tree {
     pub(super) fn new() -> Self {
-        let root = Root { trace: 0, parent: 0, sampled: false, started: Stamp::of_cycles(0), whose: (0, 0) };
+        let root = Root { trace: 0, parent: 0, sampled: false, host: 0, started: Stamp::of_cycles(0), whose: (0, 0) };
         Self {
             root,
             spans: Vec::new(),
@@ -182,21 +200,29 @@ impl Tree {
             events: Vec::new(),
             text: String::new(),
             state: String::new(),
+            refuses_state: false,
             cut: Cut::default(),
         }
     }
 
     /// A request begins, in this trace or in one of its own; `false` when there is no memory for it.
-    pub(super) fn begin(&mut self, whose: Whose, started: Stamp, within: Option<TraceContext>) -> bool {
+    pub(super) fn begin(&mut self, whose: Whose, started: Stamp, within: Within) -> bool {
         self.spans.clear();
         self.attributes.clear();
         self.events.clear();
         self.text.clear();
         self.state.clear();
         self.cut = Cut::default();
-        let trace = within.map_or_else(ids::trace, |within| within.trace);
-        let (parent, sampled) = within.map_or((0, false), |within| (within.span, within.sampled));
-        self.root = Root { trace, parent, sampled, started, whose };
+        self.refuses_state = false;
+        let (trace, parent, sampled, host) = match within {
+            Within::Nothing => (ids::trace(), 0, false, 0),
+            Within::Trace(context) => (context.trace, context.span, context.sampled, 0),
+            // a span that is not sampled will be nowhere
+            Within::Host(context) => {
+                (context.trace, if context.sampled { context.span } else { 0 }, context.sampled, context.span)
+            }
+        };
+        self.root = Root { trace, parent, sampled, host, started, whose };
         let has_room = room_in(&mut self.spans, SPANS_MAX);
         if has_room {
             self.spans.push(SpanRecord::new(ids::random(), ROOT, Origin::Request, started));
@@ -204,16 +230,40 @@ impl Tree {
         has_room
     }
 
-    /// The request belongs to this trace of another service.
+    /// The request came with this trace of another service, and belongs to it unless it began in a span of the host's tracer.
     pub(super) fn join(&mut self, parent: TraceContext) {
-        (self.root.trace, self.root.parent, self.root.sampled) = (parent.trace, parent.span, parent.sampled);
+        self.refuses_state = self.root.host != 0 && self.root.trace != parent.trace;
+        if self.root.host == 0 {
+            (self.root.trace, self.root.parent, self.root.sampled) = (parent.trace, parent.span, parent.sampled);
+        } else if !self.refuses_state && !self.root.sampled {
+            self.root.parent = parent.span;
+        }
+    }
+
+    /// Whether the host's tracer was not asked for the span yet. From now on it was.
+    pub(super) fn is_to_ask(&mut self, at: u16) -> bool {
+        self.spans.get_mut(usize::from(at)).is_some_and(|span| !std::mem::replace(&mut span.is_asked, true))
+    }
+
+    /// What the host's tracer calls a span. The first one says which trace the request belongs to.
+    pub(super) fn adopt(&mut self, at: u16, context: TraceContext) {
+        if self.root.host == 0 {
+            if self.root.trace != context.trace {
+                self.root.parent = 0;
+                self.state.clear();
+            }
+            (self.root.trace, self.root.sampled, self.root.host) = (context.trace, context.sampled, context.span);
+        }
+        if let Some(span) = self.spans.get_mut(usize::from(at)).filter(|_| self.root.trace == context.trace) {
+            (span.id, span.is_hosts) = (context.span, context.sampled);
+        }
     }
 
     /// What other systems keep with the trace, to be passed on. Of several headers the values are joined.
     pub(super) fn say_state(&mut self, state: &[u8]) {
         let together = self.state.len() + 1 + state.len();
         let Ok(text) = std::str::from_utf8(state) else { return };
-        if !is_tracestate(state) || together > STATE_BYTES_MAX {
+        if self.refuses_state || !is_tracestate(state) || together > STATE_BYTES_MAX {
             return;
         }
         if !self.state.is_empty() {
@@ -342,15 +392,32 @@ impl Tree {
         Some(Text { at, bytes: u32::try_from(text.len()).ok()? })
     }
 
-    /// The context that work under a span passes on.
+    /// The context that work under a span passes on: the span itself, or where the host exports spans the nearest of those.
     pub(super) fn context(&self, span: u16) -> TraceContext {
-        let id = self.spans.get(usize::from(span)).or(self.spans.first()).map_or(0, |span| span.id);
+        let id = match self.spans.get(usize::from(span)).or(self.spans.first()) {
+            Some(_) if self.root.is_exported_by_host() => self.nearest_of_host(span),
+            Some(span) => span.id,
+            None => 0,
+        };
         TraceContext { trace: self.root.trace, span: id, sampled: self.root.sampled }
+    }
+
+    fn nearest_of_host(&self, span: u16) -> u64 {
+        let at = |at: u16| self.spans.get(usize::from(at)).filter(|_| at != ROOT);
+        let mut above = std::iter::successors(at(span), |span| at(span.parent)).take(SPANS_MAX);
+        above.find(|span| span.is_hosts).map_or(self.root.host, |span| span.id)
     }
 
     /// The span that was opened last and is still open; not the request itself.
     pub(super) fn innermost(&self) -> Option<&SpanRecord> {
         self.spans.iter().skip(1).rev().find(|span| span.ended.is_none())
+    }
+}
+
+impl Root {
+    /// Whether the host's tracer exports the spans around the request, or in it.
+    pub(super) fn is_exported_by_host(&self) -> bool {
+        self.host != 0 && self.sampled
     }
 }
 
@@ -363,7 +430,7 @@ impl Text {
 
 impl SpanRecord {
     fn new(id: u64, parent: u16, origin: Origin, started: Stamp) -> Self {
-        Self { id, parent, failed: false, origin, started, ended: None, busy: 0 }
+        Self { id, is_asked: false, is_hosts: false, parent, failed: false, origin, started, ended: None, busy: 0 }
     }
 
     /// What it is called.
@@ -401,7 +468,7 @@ mod tests {
 
     fn tree() -> Tree {
         let mut tree = Tree::new();
-        assert!(tree.begin((1, 1), Stamp::now(), None));
+        assert!(tree.begin((1, 1), Stamp::now(), Within::Nothing));
         tree
     }
 
@@ -438,10 +505,54 @@ mod tests {
         tree.join("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap());
         tree.say_state(b"a=1");
         tree.open_work(ROOT, &query(), Stamp::now()).unwrap();
-        assert!(tree.begin((2, 2), Stamp::now(), None));
+        assert!(tree.begin((2, 2), Stamp::now(), Within::Nothing));
         assert!(std::ptr::eq(memory, tree.spans.as_ptr()));
         assert!(tree.root.trace != trace && tree.root.parent == 0 && !tree.root.sampled && tree.state.is_empty());
         assert_eq!((tree.spans.len(), tree.text.len(), tree.cut), (1, 0, Cut::default()));
+    }
+
+    fn context(text: &str) -> TraceContext {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_first_span_of_the_host_says_the_trace_and_one_of_another_trace_keeps_its_id() {
+        let sampled = context("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let other = context("00-00000000000000000000000000000001-0000000000000002-01");
+        let mut tree = tree();
+        tree.join(other);
+        tree.say_state(b"a=1");
+        let [first, second, third] = [(); 3].map(|()| tree.open_work(ROOT, &query(), Stamp::now()).unwrap());
+        assert!(tree.is_to_ask(first) && !tree.is_to_ask(first));
+        tree.adopt(first, sampled);
+        tree.adopt(second, other);
+        assert_eq!((tree.root.trace, tree.root.parent, &*tree.state), (sampled.trace, 0, ""));
+        assert_eq!(tree.spans[usize::from(first)].id, sampled.span);
+        assert!(tree.spans[usize::from(second)].id != other.span && !tree.spans[usize::from(second)].is_hosts);
+        // what is passed on is a span that the host exports
+        assert_eq!([first, second, third, ROOT].map(|span| tree.context(span)), [sampled; 4]);
+    }
+
+    #[test]
+    fn a_span_of_the_host_around_the_request_is_nearer_than_what_the_request_came_with() {
+        let outer = context("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let same = context("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000007-01");
+        let other = context("00-00000000000000000000000000000001-0000000000000002-01");
+        let unsampled = TraceContext { sampled: false, ..outer };
+        for (around, came, parent, state) in [
+            (outer, same, outer.span, "a=1"),
+            (outer, other, outer.span, ""),
+            (unsampled, same, same.span, "a=1"), // nobody has the host's
+            (unsampled, other, 0, ""),
+        ] {
+            let mut tree = Tree::new();
+            assert!(tree.begin((1, 1), Stamp::now(), Within::Host(around)));
+            tree.join(came);
+            tree.say_state(b"a=1");
+            assert_eq!((tree.root.trace, tree.root.parent, &*tree.state), (outer.trace, parent, state));
+            let passed_on = tree.context(ROOT);
+            assert_eq!((passed_on.span == around.span, passed_on.sampled), (around.sampled, around.sampled));
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! misbehave in one way each. Knows the public API and the wire only.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
+#[cfg(feature = "tracing-opentelemetry")]
+mod beside;
 mod receiver;
 mod riding;
 #[cfg(feature = "tracing")]

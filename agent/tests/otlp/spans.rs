@@ -39,20 +39,30 @@ fn serve(agent: &Agent) {
     });
 }
 
-/// The document of slow requests.
-fn shown(agent: &Agent) -> Value {
+/// A page of the agent.
+pub(super) fn page(agent: &Agent, path: &str, accept: &str) -> String {
     let mut stream = TcpStream::connect(agent.local_addr().unwrap()).unwrap();
-    write!(stream, "GET /api/v1/traces HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let head = format!("host: localhost\r\naccept: {accept}\r\nconnection: close");
+    write!(stream, "GET {path} HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+pub(super) fn get(agent: &Agent, path: &str) -> Value {
+    serde_json::from_str(&page(agent, path, "application/json")).unwrap()
+}
+
+/// The document of slow requests.
+fn shown(agent: &Agent) -> Value {
+    get(agent, "/api/v1/traces")
 }
 
 fn resources(received: &Received) -> Vec<ResourceSpans> {
     ExportTraceServiceRequest::decode(&*received.body).unwrap().resource_spans
 }
 
-fn spans(received: &Received) -> Vec<Span> {
+pub(super) fn spans(received: &Received) -> Vec<Span> {
     resources(received).remove(0).scope_spans.remove(0).spans
 }
 
@@ -60,7 +70,7 @@ fn attribute(span: &Span, key: &str) -> Option<Said> {
     span.attributes.iter().find(|attribute| attribute.key == key)?.value.clone()?.value
 }
 
-fn hex(id: &[u8]) -> String {
+pub(super) fn hex(id: &[u8]) -> String {
     id.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 

@@ -31,7 +31,7 @@ pub(super) fn request(kept: &[Arc<Kept>], resource: &Resource) -> (Bytes, u64) {
 }
 
 fn spans(kept: &Kept) -> Vec<Span> {
-    let mut spans: Vec<Span> = kept.spans().iter().map(|shown| span(kept, shown)).collect();
+    let mut spans: Vec<Span> = kept.left_to_export().iter().map(|shown| span(kept, shown)).collect();
     if let Some(root) = spans.first_mut() {
         root.dropped_attributes_count = kept.cut.attributes;
         root.dropped_events_count = kept.cut.events;

@@ -136,7 +136,7 @@ pub(super) fn properties() -> Value {
         "parent_span_id": {
             "type": ["string", "null"],
             "pattern": "^[0-9a-f]{16}$",
-            "description": "The span of another service that the request is part of.",
+            "description": "The span of another service, or of the service's own tracer, that the request is part of.",
         },
         "split": {
             "type": ["object", "null"],
