@@ -145,11 +145,13 @@ impl OpenRequests {
             .map(|seen| {
                 let since = Stamp::of_cycles(seen.since);
                 let (trace, waits_for) = by_spans.remove(&trace::whose(since, seen.what)).unzip();
-                let own_trace = || trace.map(|trace: u128| ShortText::displayed(&format_args!("{trace:032x}")));
+                // what a request came with need not be what the host's tracer made of it
+                let own_trace = trace.map(|trace: u128| ShortText::displayed(&format_args!("{trace:032x}")));
+                let said = || seen.digits.and_then(|digits| trace_id(&digits));
                 OpenRequest {
                     labels: by_number.get(seen.what as usize).copied().flatten().cloned().unwrap_or_else(Labels::empty),
                     age: Duration::from_nanos(since.nanos_until(now)),
-                    trace_id: seen.digits.and_then(|digits| trace_id(&digits)).or_else(own_trace),
+                    trace_id: own_trace.or_else(said),
                     request_id: seen.name().map(ShortText::new),
                     waits_for: waits_for.flatten(),
                 }

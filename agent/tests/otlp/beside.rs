@@ -24,7 +24,7 @@ struct Host {
     exporter: InMemorySpanExporter,
     receiver: Receiver,
     agent: Agent,
-    _provider: SdkTracerProvider,
+    provider: SdkTracerProvider,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +61,7 @@ impl Host {
         let receiver = Receiver::http(Answer::Whole);
         let builder = Agent::builder("shop").listen("127.0.0.1:0").slow_request(Duration::ZERO);
         let agent = builder.otlp_spans(Otlp::http(receiver.url()).interval(OFTEN)).start().unwrap();
-        Self { dispatch, exporter, receiver, agent, _provider: provider }
+        Self { dispatch, exporter, receiver, agent, provider }
     }
 
     fn both(sampler: &Sampler) -> [Self; 2] {
@@ -218,8 +218,14 @@ fn a_request_that_the_host_reads_in_a_span_within_it_is_in_the_trace_that_the_ho
         [(REMOTE, REMOTE, Some("00f067aa0ba902b7")), (OTHER, REMOTE, Some("00f067aa0ba902b7"))]
     {
         for host in Host::both(&Sampler::AlwaysOn) {
-            let row = host.serve(Some(came_with), |agent| server_span(Some(read)).in_scope(|| load(agent)));
-            assert_eq!(row["trace_id"], REMOTE_TRACE);
+            let mut open = Value::Null;
+            let row = host.serve(Some(came_with), |agent| {
+                server_span(Some(read)).in_scope(|| {
+                    load(agent);
+                    open = get(agent, "/api/v1/inflight");
+                });
+            });
+            assert_eq!((&row["trace_id"], &open["requests"][0]["trace_id"]), (&REMOTE_TRACE.into(), &row["trace_id"]));
             assert_eq!(named(&row, "server")["span_id"], id(&host.own_named("server")));
             assert_whole(&host.exported(), parent);
         }
@@ -287,6 +293,21 @@ fn spans_that_are_never_entered_and_parents_that_are_named_have_the_hosts_ids() 
         assert_eq!(named(&row, name)["span_id"], id(&host.own_named(name)), "{name}");
     }
     assert_eq!(named(&row, "inner")["parent_span_id"], id(&host.own_named("outer")));
+}
+
+#[test]
+fn a_host_that_does_not_activate_contexts_has_the_same_ids_too() {
+    let host = Host::new(First::Agents, Sampler::AlwaysOn);
+    let tracer = host.provider.tracer("host");
+    let theirs = tracing_opentelemetry::layer().with_tracer(tracer).with_context_activation(false);
+    let subscriber = tracing_subscriber::registry().with(heartline::trace::layer()).with(theirs);
+    let host = Host { dispatch: Dispatch::new(subscriber), ..host };
+    let row = host.serve(None, |agent| server_span(Some(REMOTE)).in_scope(|| load(agent)));
+    assert_eq!(row["trace_id"], REMOTE_TRACE);
+    for name in ["server", "load", "price"] {
+        assert_eq!(named(&row, name)["span_id"], id(&host.own_named(name)), "{name}");
+    }
+    assert_whole(&host.exported(), Some("00f067aa0ba902b7"));
 }
 
 #[test]
