@@ -68,8 +68,8 @@
 //! # Cost
 //! About as much as a third of what a full OpenTelemetry layer takes for a span; nothing is allocated once the trees have their
 //! memory, and no lock is shared between requests. Without the layer, a request costs one load more. Asking the host's tracer
-//! takes, once a span, a look-up in the registry, a copy of its context and two turns at the tree; and once a request a look at
-//! the thread's context.
+//! takes about 800 instructions for each span, once: a look-up in the registry, a copy of its context and two turns at the tree,
+//! where the two layers take about 9,000 together. With the feature but without such a layer it is about 100.
 
 #[cfg(not(feature = "tracing"))]
 mod absent;
