@@ -104,19 +104,40 @@ impl Exponential {
 
     /// Becomes what [`of`](Self::of) gives, in the memory that it has: whoever writes many histograms needs one of these.
     pub fn refill(&mut self, histogram: &Histogram, grid: &Grid, scale: i32) {
+        self.fill(histogram, grid, (&Indices::of(grid), finest_scale(grid.kind()).saturating_sub(scale)));
+    }
+
+    /// Becomes `histogram` at the finest scale at which at most `filled_max` buckets have values, no coarser than
+    /// [`SCALE_MIN`], in the memory that it has.
+    pub fn refill_within(&mut self, histogram: &Histogram, grid: &Grid, filled_max: usize) {
+        let indices = Indices::of(grid);
+        let shift = if histogram.buckets.len() <= filled_max { 0 } else { indices.shift(histogram, filled_max) };
+        self.fill(histogram, grid, (&indices, shift));
+    }
+
+    /// With indices that are shifted by so many bits, which is a scale less by so many.
+    fn fill(&mut self, histogram: &Histogram, grid: &Grid, (indices, shift): (&Indices, i32)) {
         let finest = finest_scale(grid.kind());
-        self.scale = scale.clamp(SCALE_MIN, finest);
+        let shift = shift.clamp(0, finest - SCALE_MIN);
+        self.scale = finest - shift;
         self.zero_threshold = grid.upper_bound(0).unwrap_or_default() as f64 / grid.kind().per_unit() as f64;
         (self.count, self.sum) = (histogram.count, histogram.sum_in_unit(grid));
-        (self.zero_count, self.offset) = (0, 0);
+        let (zeros, above) = match histogram.buckets.split_first() {
+            Some((&(0, zeros), above)) => (zeros, above),
+            _ => (0, &histogram.buckets[..]),
+        };
+        let index = |bucket: u16| indices.index(bucket) >> shift;
+        self.zero_count = zeros;
+        self.offset = above.first().map_or(0, |first| index(first.0));
+        // in a document whose buckets do not ascend, those before the first count in the last
+        let offset = self.offset;
+        let at = |bucket: u16| index(bucket).wrapping_sub(offset).cast_unsigned() as usize;
+        let last = above.last().filter(|last| index(last.0) > offset).map_or(0, |last| at(last.0));
         self.counts.clear();
-        let shift = finest - self.scale;
-        let indices = Indices::of(grid);
-        for &(bucket, count) in &histogram.buckets {
-            if bucket == 0 {
-                self.zero_count = self.zero_count.saturating_add(count);
-            } else {
-                self.add(indices.index(usize::from(bucket)) >> shift, count);
+        self.counts.resize(if above.is_empty() { 0 } else { last + 1 }, 0);
+        for &(bucket, count) in above {
+            if let Some(sum) = self.counts.get_mut(at(bucket).min(last)) {
+                *sum = sum.saturating_add(count);
             }
         }
     }
@@ -192,18 +213,6 @@ impl Exponential {
             native.spans.push(Span { offset: 0, length: 0 });
         }
     }
-
-    /// Adds to a bucket at or behind the last one.
-    fn add(&mut self, index: i32, count: u64) {
-        if self.counts.is_empty() {
-            self.offset = index;
-        }
-        let at = usize::try_from(index.saturating_sub(self.offset)).unwrap_or_default();
-        if self.counts.len() <= at {
-            self.counts.resize(at + 1, 0);
-        }
-        self.counts[at] = self.counts[at].saturating_add(count);
-    }
 }
 
 /// The exponential bucket at the finest scale of each bucket of a grid.
@@ -224,8 +233,27 @@ impl Indices {
     }
 
     /// A bucket that no grid has counts as the last one.
-    fn index(&self, bucket: usize) -> i32 {
-        self.0.get(bucket).or(self.0.last()).copied().unwrap_or_default()
+    fn index(&self, bucket: u16) -> i32 {
+        self.0.get(usize::from(bucket)).or(self.0.last()).copied().unwrap_or_default()
+    }
+
+    /// By how many bits to shift for at most so many buckets with values. Two neighbours are one from that shift on that
+    /// takes the highest bit away in which they differ.
+    fn shift(&self, histogram: &Histogram, filled_max: usize) -> i32 {
+        let mut differ = [0_usize; i32::BITS as usize + 1];
+        let mut before = None;
+        for &(bucket, _) in histogram.buckets.iter().filter(|bucket| bucket.0 > 0) {
+            let index = self.index(bucket);
+            let bits = before.replace(index).map_or(i32::BITS, |before| i32::BITS - (index ^ before).leading_zeros());
+            differ[bits as usize] += 1;
+        }
+        let mut filled: usize = differ[1..].iter().sum();
+        let mut shift = 0;
+        while filled > filled_max && shift < i32::BITS as usize {
+            shift += 1;
+            filled -= differ[shift];
+        }
+        i32::try_from(shift).unwrap_or(i32::MAX)
     }
 }
 

@@ -113,8 +113,31 @@ impl Message<'_> {
     /// Numbers of as many bytes as they need, packed.
     pub(super) fn integers(&mut self, field: u32, values: &[u64]) {
         if !values.is_empty() {
-            self.message(field, |packed| values.iter().for_each(|value| packed.varint(*value)));
+            self.message(field, |packed| packed.varints(values));
         }
+    }
+
+    /// One behind the other, in room that is made for all of them at once.
+    fn varints(&mut self, values: &[u64]) {
+        let widest = values.iter().fold(0, |all, value| all | value);
+        if widest < 0x80 {
+            self.0.extend(values.iter().map(|value| low_bits(*value)));
+            return;
+        }
+        let start = self.0.len();
+        self.0.resize(start + values.len() * VARINT_BYTES_MAX, 0);
+        let mut at = start;
+        for &value in values {
+            let mut rest = value;
+            while rest >= 0x80 {
+                self.0[at] = low_bits(rest) | 0x80;
+                rest >>= 7;
+                at += 1;
+            }
+            self.0[at] = low_bits(rest);
+            at += 1;
+        }
+        self.0.truncate(at);
     }
 
     /// Bytes, such as an encoded message.

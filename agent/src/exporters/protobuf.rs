@@ -7,17 +7,17 @@
 //! [proto]: https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
 
 use heartline_shared::catalog::Kind;
-use heartline_shared::exponential::finest_scale;
 use heartline_shared::snapshot::HistogramSeries;
-use heartline_shared::{Exponential, Grid, Histogram, Labels, Native, Snapshot};
+use heartline_shared::{Exponential, Grid, Labels, Native, Snapshot};
 
 use super::message::Message;
 use super::naming::Naming;
 use super::prometheus::{Boundary, Classic, Selection};
 use crate::snapshot::{Exemplar, Exemplified};
 
-/// Buckets with values of one native histogram; one with more is written in coarser ones, as client libraries do.
-const BUCKETS_MAX: usize = 160;
+/// Buckets with values of one exponential or native histogram; one with more is written in coarser ones, as client
+/// libraries do.
+pub(super) const FILLED_MAX: usize = 160;
 
 /// Fields of `MetricFamily` and `Metric`.
 mod field {
@@ -172,31 +172,16 @@ struct Natives {
 
 impl Natives {
     fn of(&mut self, series: &HistogramSeries, grid: &Grid) -> &Native {
-        fit(&mut self.exponential, &series.histogram, grid);
+        self.exponential.refill_within(&series.histogram, grid, FILLED_MAX);
         self.exponential.write_native(&mut self.native);
         &self.native
     }
 }
 
-/// As fine as its buckets with values fit: what is scraped and what is pushed.
-#[cfg(feature = "otlp")]
-pub(super) fn exponential(histogram: &Histogram, grid: &Grid) -> Exponential {
-    let mut exponential = Exponential::default();
-    fit(&mut exponential, histogram, grid);
-    exponential
-}
-
-fn fit(exponential: &mut Exponential, histogram: &Histogram, grid: &Grid) {
-    exponential.refill(histogram, grid, finest_scale(grid.kind()));
-    while exponential.counts.iter().filter(|count| **count > 0).count() > BUCKETS_MAX {
-        exponential.downscale();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use heartline_shared::GridKind;
     use heartline_shared::snapshot::{Family, NumberSeries};
+    use heartline_shared::{GridKind, Histogram};
 
     use super::*;
 

@@ -8,7 +8,7 @@
 
 use heartline_shared::catalog::Kind;
 use heartline_shared::snapshot::{Family, HistogramSeries, NumberSeries};
-use heartline_shared::{Grid, Labels, Snapshot, UnixMillis};
+use heartline_shared::{Exponential, Grid, Labels, Snapshot, UnixMillis};
 #[cfg(any(test, feature = "opentelemetry_sdk"))]
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
 use prost::Message as _;
@@ -19,7 +19,7 @@ use super::starts::Starts;
 use crate::config::OtlpHistograms;
 use crate::exporters::message::Message;
 use crate::exporters::prometheus::{Boundary, Classic, Named, Selection};
-use crate::exporters::protobuf::exponential;
+use crate::exporters::protobuf::FILLED_MAX;
 use crate::snapshot::{Exemplar, Exemplified};
 
 /// The conventions that names follow.
@@ -93,11 +93,13 @@ pub(super) struct Mapping {
     pub(super) starts: Starts,
     /// Bytes of the newest request: the next one is about as long.
     length: usize,
+    /// The histogram that is being written.
+    exponential: Exponential,
 }
 
 impl Mapping {
     pub(super) fn new(histograms: OtlpHistograms, attributes: Vec<(String, String)>) -> Self {
-        Self { histograms, attributes, starts: Starts::default(), length: 0 }
+        Self { histograms, attributes, starts: Starts::default(), length: 0, exponential: Exponential::default() }
     }
 
     /// The request that pushes everything in `snapshot`, whose series may be in any order.
@@ -209,9 +211,11 @@ impl Mapping {
         (family, series, exemplars): (&Family, &HistogramSeries, &[Exemplar]),
         (grid, times): (&Grid, Times),
     ) {
-        let made = exponential(&series.histogram, grid);
+        let start = self.since(family, &series.labels, series.histogram.count as f64, times);
+        let made = &mut self.exponential;
+        made.refill_within(&series.histogram, grid, FILLED_MAX);
         attributes(point, field::EXPONENTIAL_ATTRIBUTES, &series.labels);
-        point.fixed(field::START_TIME, self.since(family, &series.labels, made.count as f64, times));
+        point.fixed(field::START_TIME, start);
         point.fixed(field::TIME, times.now);
         point.fixed(field::COUNT, made.count);
         point.set_float(field::SUM, made.sum);
