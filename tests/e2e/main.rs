@@ -7,6 +7,7 @@ mod boards;
 mod databases;
 mod demo;
 mod faults;
+mod heap;
 mod pushing;
 mod restarts;
 mod riding;

@@ -70,9 +70,9 @@ impl HeapCollector {
         self.rate
     }
 
-    /// Adds the allocator's statistics and returns what is allocated; `None` without jemalloc.
+    /// Adds the allocator's statistics and returns what is allocated, and what is said of the rest; `None` without jemalloc.
     #[cfg(feature = "jemalloc")]
-    fn allocated(&mut self, into: &mut Families) -> Option<f64> {
+    fn allocated(&mut self, into: &mut Families) -> Option<(f64, Vec<String>)> {
         use super::jemalloc;
 
         if !*self.jemalloc.get_or_insert_with(jemalloc::is_global_allocator) {
@@ -89,11 +89,11 @@ impl HeapCollector {
         ] {
             into.integer(metric, Labels::empty(), bytes as u64);
         }
-        Some(statistics.allocated as f64)
+        Some((statistics.allocated as f64, statistics.idle()))
     }
 
     #[cfg(not(feature = "jemalloc"))]
-    fn allocated(&mut self, _into: &mut Families) -> Option<f64> {
+    fn allocated(&mut self, _into: &mut Families) -> Option<(f64, Vec<String>)> {
         self.jemalloc = Some(false);
         None
     }
@@ -119,7 +119,7 @@ impl HeapCollector {
 
 impl Collector for HeapCollector {
     fn collect(&mut self, into: &mut Families, now: Tick) {
-        let allocated = self.allocated(into);
+        let (allocated, idle) = self.allocated(into).unzip();
         let resident = into.sum("process.memory.usage");
         if let Some(used) = allocated.or(resident) {
             let (cached, limit) = (into.cached_bytes as f64, into.sum("heartline.memory.limit"));
@@ -135,6 +135,7 @@ impl Collector for HeapCollector {
         if verdict.leak != Leak::None {
             verdict.evidence.extend(growing_site(&sites));
         }
+        verdict.evidence.extend(idle.into_iter().flatten());
         let suspected = verdict.leak == Leak::Suspected;
         into.integer("heartline.memory.leak.suspected", Labels::empty(), u64::from(suspected));
         into.number("heartline.memory.leak.confidence", Labels::empty(), verdict.confidence);

@@ -198,7 +198,12 @@ fn numbers(pen: &Pen<'_>, target: &TargetReading) -> Vec<Vec<Piece>> {
 
 fn evidence(heap: &Heap, columns: usize) -> Vec<String> {
     if heap.evidence.is_empty() {
-        return wrap("the agent has given no reasons yet; a verdict needs some minutes of samples", columns);
+        let calm = if heap.trend == Direction::Unknown {
+            "a verdict needs some minutes of samples"
+        } else {
+            "nothing is watched: no growth is large, lasting and steady enough to be a leak"
+        };
+        return wrap(calm, columns);
     }
     let bullet = |reason: &crate::text::Text| {
         let lines = wrap(reason.as_str(), columns.saturating_sub(2)).into_iter().enumerate();
