@@ -1,13 +1,9 @@
 //! Which call sites grow: the history of the largest, their slopes, and what these explain of the growth of all. Pure;
 //! time is what was sampled of it, and pauses do not count.
 //!
-//! Samples of a leak arrive by chance: `n` of them leave a relative error of 1/√n, which is part of every interval here
-//! beside the scatter around the line. The variance of an estimate of `b` bytes in small objects, sampled each `r` bytes,
-//! is `b r`; larger objects have less.
-//!
-//! What all code together allocated is known without chance. As far as chance explains that the samples of all sites are
-//! off from it, each site bears its share of the error (a control variate: R. Y. Rubinstein and R. Marcus, "Efficiency of
-//! Multivariate Control Variates in Monte Carlo Simulation", Operations Research 33, 1985).
+//! Samples of a leak arrive by chance: `n` of them leave a relative error of 1/√n at their end, and a line through all of
+//! such a random walk has 6/5 of that variance (by least squares, ∬ 144 (s − ½)(t − ½) min(s, t) ds dt over the unit square).
+//! Every interval here has it beside the scatter around the line.
 
 use std::cmp::Reverse;
 
@@ -28,10 +24,8 @@ const WARM_UP: usize = 4;
 const CERTAIN_Z: f64 = 3.0;
 /// Standard deviations of an interval that holds the truth in nine of ten cases.
 const INTERVAL_Z: f64 = 1.645;
-/// Errors of all samples together up to this many standard errors are put down to chance.
-const CHANCE_Z: f64 = 2.5;
-/// What is left of the variance of a site's estimate at least when the error of all is known.
-const VARIANCE_LEFT_MIN: f64 = 0.25;
+/// The variance of a slope through a random walk, by that of its last point.
+const WALK: f64 = 1.2;
 /// In the last third it must go on at this share of its pace. Where samples are too few to tell, this share of what it
 /// allocated must stay: what is in use for a while also rises from nothing once sampling begins.
 const PACE_MIN: f64 = 0.35;
@@ -52,8 +46,6 @@ pub(super) struct Totals {
     pub(super) allocated: f64,
     /// Bytes of registered caches beyond those at the beginning.
     pub(super) cached: f64,
-    /// Bytes that samples say live of what was allocated since.
-    pub(super) sampled: f64,
 }
 
 /// The history of the largest call sites.
@@ -82,17 +74,6 @@ struct Pace {
     slope: Slope,
     grown: f64,
     last_third: f64,
-    /// Seconds that it covers.
-    span: f64,
-}
-
-/// By how much the samples of all sites are off by chance.
-#[derive(Debug, Clone, Copy)]
-struct Excess {
-    /// Bytes per second.
-    slope: f64,
-    /// Bytes that all samples stand for.
-    live: f64,
 }
 
 impl Growth {
@@ -133,8 +114,7 @@ impl Growth {
         let total = self.pace(|at| self.totals[at].allocated);
         let growth = total.map(|pace| pace.slope.median);
         let rising = total.filter(|pace| pace.slope.low > 0.0 && pace.grown > 4.0 * sample_bytes);
-        let excess = self.excess(sample_bytes);
-        let mut sites: Vec<HeapSite> = self.tracks.iter().map(|track| self.site(track, sample_bytes, excess)).collect();
+        let mut sites: Vec<HeapSite> = self.tracks.iter().map(|track| self.site(track, sample_bytes)).collect();
         sites.retain(|site| site.live_bytes > 0);
         for site in &mut sites {
             let of = |growth: f64| rising.map(|pace| growth / pace.slope.median);
@@ -160,18 +140,7 @@ impl Growth {
         }
     }
 
-    /// What is too much or too little in the samples of all sites; `None` where that is not by chance, such as when what is
-    /// sampled takes the place of memory from before sampling began.
-    fn excess(&self, sample_bytes: f64) -> Option<Excess> {
-        let total = self.pace(|at| self.totals[at].allocated)?;
-        let sampled = self.pace(|at| self.totals[at].sampled)?;
-        let live = self.totals.last()?.sampled;
-        let slope = sampled.slope.median - total.slope.median;
-        let by_chance = (live.max(0.0) * sample_bytes).sqrt() / sampled.span;
-        (slope.abs() < CHANCE_Z * by_chance).then_some(Excess { slope, live })
-    }
-
-    fn site(&self, track: &Track, sample_bytes: f64, excess: Option<Excess>) -> HeapSite {
+    fn site(&self, track: &Track, sample_bytes: f64) -> HeapSite {
         let mut site = HeapSite { live_bytes: round(track.newest), survival: track.survival, ..spelled(&track.site) };
         let Some(pace) = self.pace(|at| f64::from(track.bytes[at])) else { return site };
         let certainty = (pace.grown.max(0.0) / sample_bytes).sqrt();
@@ -184,14 +153,11 @@ impl Growth {
             return site;
         }
         let slope = pace.slope;
-        let (share, error) =
-            excess.map_or((0.0, 0.0), |of_all| (track.newest / of_all.live, of_all.slope * track.newest / of_all.live));
-        let growth = (slope.median - error).max(0.0);
-        let by_chance = INTERVAL_Z * slope.median / certainty * (1.0 - share).max(VARIANCE_LEFT_MIN).sqrt();
-        let low = growth - by_chance.hypot(slope.median - slope.low);
-        let high = growth + by_chance.hypot(slope.high - slope.median);
+        let by_chance = INTERVAL_Z * slope.median / certainty * WALK.sqrt();
+        let low = slope.median - by_chance.hypot(slope.median - slope.low);
+        let high = slope.median + by_chance.hypot(slope.high - slope.median);
         site.growing = true;
-        site.growth_bytes_per_second = Some(growth);
+        site.growth_bytes_per_second = Some(slope.median);
         site.growth_interval = (low.is_finite() && high.is_finite()).then_some([low.max(0.0), high]);
         site
     }
@@ -208,7 +174,7 @@ impl Growth {
         let last = &points[points.len() - points.len() / 3 - 1..];
         let last_third = Slope::through(last, INTERVAL_Z).map_or(slope.median, |slope| slope.median);
         let span = points[points.len() - 1].0 - points[0].0;
-        Some(Pace { slope, grown: slope.median * span, last_third, span })
+        Some(Pace { slope, grown: slope.median * span, last_third })
     }
 
     /// Gives every named site its bytes; one that is larger than the smallest of too many takes its place.
@@ -317,8 +283,7 @@ mod tests {
         for point in 1..=points {
             let at = 2.0 * f64::from(point);
             let held: Vec<(Frame, f64)> = sites.iter().map(|(name, bytes)| (site(name), bytes(at))).collect();
-            let sampled = held.iter().map(|(_, bytes)| bytes).sum();
-            growth.take(at, Totals { allocated: total(at), sampled, ..Totals::default() }, &held);
+            growth.take(at, Totals { allocated: total(at), ..Totals::default() }, &held);
         }
         growth.read(RATE)
     }
@@ -342,20 +307,6 @@ mod tests {
             assert_eq!((leak.file.as_deref(), leak.line), (Some("shop/src/main.rs"), Some(9)));
             assert_eq!(read.notes, Vec::<String>::new());
         }
-    }
-
-    #[test]
-    fn what_chance_adds_to_the_samples_is_taken_off_again_and_what_it_cannot_add_is_not() {
-        let read = |points, sampled: Held| {
-            let read = history(points, |at| MIB * at, &[("leak", sampled)]);
-            read.sites[0].growth_bytes_per_second.unwrap() / MIB
-        };
-        let lucky = read(40, |at| 1.1 * MIB * at);
-        assert!((lucky - 1.0).abs() < 0.01, "{lucky}");
-        let unlucky = read(40, |at| 0.9 * MIB * at);
-        assert!((unlucky - 1.0).abs() < 0.01, "{unlucky}");
-        let replaces = read(40, |at| 2.0 * MIB * at);
-        assert!((replaces - 2.0).abs() < 0.01, "it takes the place of what was there before: {replaces}");
     }
 
     #[test]

@@ -361,11 +361,10 @@ impl Inner {
         let stacks = stacks?.stacks;
         let mut desk = self.desk.lock();
         let (sites, unnamed) = desk.fold(&stacks);
-        let with_samples = |totals| Totals { sampled: stacks.bytes(), ..totals };
         match errand {
-            Errand::Point { at, totals } => desk.growth.take(at, with_samples(totals), &sites),
+            Errand::Point { at, totals } => desk.growth.take(at, totals, &sites),
             Errand::Pause { at, totals } => {
-                desk.growth.take(at, with_samples(totals), &sites);
+                desk.growth.take(at, totals, &sites);
                 desk.growth.hold();
             }
             Errand::Resume => desk.growth.release(&sites, stacks.sample_bytes),
