@@ -3,8 +3,9 @@
 
     families.py --set SET --seed 7 --n 200 --out own.jsonl [--blind own.blind.jsonl]
 
-`seen` was looked at while the detector was made; `seen_since` and `seen_later`, which had been held out, when it was
-improved. `held_out` was not: its figures say what to expect of behaviour that nobody thought of. `cached` carries the
+`seen` was looked at while the detector was made; `seen_since`, `seen_later` and `seen_last`, which had been held out,
+and `seen_beside` when it was improved. `held_out` was not: its figures say what to expect of behaviour that nobody
+thought of. `cached` carries the
 field `cached_bytes`, what registered caches say they hold, and is undecidable without it. Everything else about a
 series (noise, warm-up, limit, gaps, restarts) is drawn as generate.py does.
 """
@@ -431,7 +432,7 @@ def ok_code_cache(rng):
     return s
 
 
-# ---------------------------------------------------------------- held out: leaks
+# ---------------------------------------------------------------- seen last: leaks
 def leak_incidents(rng):
     """An error path keeps the request: few errors most of the time, many during incidents."""
     rate, gap = self_logu(rng, 0.004, 0.03), self_logu(rng, 1.5, 8)
@@ -479,7 +480,7 @@ def leak_more_and_more_users(rng):
     return s
 
 
-# ---------------------------------------------------------------- held out: no leaks
+# ---------------------------------------------------------------- seen last: no leaks
 def ok_map(rng):
     """A map of a bounded population: ever fewer are new, and its table doubles now and then."""
     tau = self_logu(rng, 0.5, 6)
@@ -530,6 +531,273 @@ def ok_compaction_by_load(rng):
     return s
 
 
+# ---------------------------------------------------------------- seen beside: leaks
+def stages(s, shares, begin, width):
+    """A share of the users that is raised now and then."""
+    on = np.zeros(s.n)
+    for stage, share in enumerate(shares):
+        on[s.t > begin + stage * width] = share
+    return on
+
+
+def leak_rollout(rng):
+    """A feature that leaks is switched on for ever more users."""
+    rate = self_logu(rng, 0.006, 0.04)
+    s = Series(rng, max(self_logu(rng, 30, 150), 0.4 / rate))
+    on = stages(s, (0.05, 0.2, 0.5, 1.0), s.u(0.05, 0.3) * s.dur, s.logu(1, 8) * H)
+    s.leak_start = float(s.t[int(np.argmax(on > 0))])
+    s.leak = np.cumsum(rate * s.base / H * on * s.load_mem * s.dt)
+    return mean_after_end(s)
+
+
+def leak_after_failover(rng):
+    """Another region's users come, and what they do leaks a little with each request, as it did before."""
+    rate = self_logu(rng, 0.003, 0.02)
+    s = Series(rng, max(self_logu(rng, 40, 160), 0.25 / rate))
+    at, lasts = s.u(0.15, 0.6) * s.dur, s.logu(4, 24) * H
+    here = 0.5 * (np.tanh((s.t - at) / 600) - np.tanh((s.t - at - lasts) / 600))
+    s.rps = s.make_load(s.u(0.0, 0.5), ramp=1 + s.u(0.5, 1.5) * here)
+    s.extra += s.load_memory(s.u(0.1, 0.4), s.logu(60, 3600))
+    s.leak_start = 0.0
+    s.leak = np.cumsum(rate * s.base / H * s.load_mem * s.dt)
+    return mean_after_end(s)
+
+
+def leak_fewer_users(rng):
+    """Lost with each request, while the requests become fewer by the day."""
+    rate = self_logu(rng, 0.004, 0.03)
+    s = Series(rng, max(self_logu(rng, 24, 120), 0.3 / rate))
+    s.rps = s.make_load(s.u(0.0, 0.6), ramp=np.exp(-s.u(0.2, 0.7) * s.t / s.dur))
+    s.extra += s.load_memory(s.u(0.05, 0.3), s.logu(60, 3600))
+    s.leak_start = 0.0
+    s.leak = np.cumsum(rate * s.base / H * s.load_mem * s.dt)
+    return mean_after_end(s)
+
+
+def leak_beside_vocabulary(rng):
+    """Names are learnt ever more slowly; something else leaks evenly."""
+    rate = self_logu(rng, 0.004, 0.03)
+    s = Series(rng, max(self_logu(rng, 24, 150), 0.4 / rate))
+    s.extra += s.base * s.u(0.05, 0.3) * (s.t / s.dur) ** s.u(0.3, 0.6)
+    s.linear_leak(rate)
+    return s
+
+
+# ---------------------------------------------------------------- seen beside: no leaks
+def ok_gradual_rollout(rng):
+    """A feature is switched on for a share of the users that grows evenly for hours; its memory is in proportion."""
+    s = Series(rng, self_logu(rng, 20, 150))
+    begin, lasts = s.u(0.1, 0.5) * s.dur, s.logu(0.5, 6) * H
+    s.extra += s.base * s.u(0.1, 0.6) * s.smooth(np.clip((s.t - begin) / lasts, 0, 1), s.logu(300, 5400))
+    return s
+
+
+def ok_rollout_by_load(rng):
+    """The same in stages, with caches that fill by what the users ask for."""
+    s = Series(rng, self_logu(rng, 30, 150))
+    s.rps = s.make_load(s.u(0.1, 0.7))
+    on = stages(s, (0.02, 0.1, 0.25, 0.6, 1.0)[int(rng.integers(0, 3)):], s.u(0.05, 0.4) * s.dur, s.logu(1, 6) * H)
+    s.extra += s.base * s.u(0.1, 0.5) * s.smooth(on * s.load_mem, s.logu(600, 3600))
+    s.extra += s.base * s.u(0.0, 0.2) * (1 - np.exp(-np.cumsum(on * s.load_mem * s.dt) / (s.logu(0.5, 3) * H)))
+    return s
+
+
+def ok_region_moves(rng):
+    """Users of another region come for days; pools grow with them and stay as large when they leave."""
+    s = Series(rng, self_logu(rng, 50, 168))
+    at, lasts, width = s.u(0.15, 0.4) * s.dur, s.u(0.2, 0.5) * s.dur, s.logu(600, 2 * H)
+    here = 0.5 * (np.tanh((s.t - at) / width) - np.tanh((s.t - at - lasts) / width))
+    s.rps = s.make_load(s.u(0.1, 0.6), ramp=1 + s.u(0.3, 1.5) * here)
+    s.extra += s.load_memory(s.u(0.0, 0.4), s.logu(60, 3600))
+    s.extra += s.base * s.u(0.05, 0.3) * np.maximum.accumulate(s.smooth(s.load_mem, s.logu(600, 3600)))
+    return s
+
+
+def ok_slow_fill_by_work(rng):
+    """A cache of many small entries under a daily load: ever fewer are new, for a day and more."""
+    s = Series(rng, self_logu(rng, 48, 168))
+    s.rps = s.make_load(s.u(0.2, 0.9))
+    done = np.cumsum(s.load_mem * s.dt) / (s.logu(2, 9) * H)
+    s.extra += s.base * s.u(0.1, 0.8) * (1 - np.exp(-done ** s.u(0.6, 1.0)))
+    return s
+
+
+def ok_high_water(rng):
+    """Arenas as large as the busiest minutes so far had to have them."""
+    s = Series(rng, self_logu(rng, 20, 168))
+    s.rps = s.make_load(s.u(0.0, 0.5))
+    s.extra += s.base * s.u(0.1, 0.6) * np.maximum.accumulate(s.smooth(s.load_mem, s.logu(60, 600))) / 2
+    return s
+
+
+# ---------------------------------------------------------------- held out: leaks
+def leak_ratchet(rng):
+    """Each wave of work takes memory and gives nearly all of it back; what it keeps, it keeps for good."""
+    period = self_logu(rng, 1, 12)
+    s = Series(rng, min(168.0, period * rng.uniform(10, 30)))
+    phase = (s.t / H / period + s.u(0, 1)) % 1.0
+    width, amp, kept = s.u(0.2, 0.6), s.u(0.1, 0.5), s.u(0.01, 0.06)
+    busy = phase < width
+    wave = np.where(busy, np.sin(np.pi * phase / width) ** 2, 0.0)
+    s.extra += s.base * amp * wave
+    begun = np.where(busy & (phase < width / 2), wave, 0.0)
+    s.leak = s.base * kept * np.concatenate([[0.0], np.cumsum(np.maximum(np.diff(begun), 0.0))])
+    s.leak_start = float(s.t[int(np.argmax(s.leak > 0))])
+    return mean_after_end(s)
+
+
+def leak_dead_letters(rng):
+    """From a moment on a consumer fails; its messages wait for a retry that never succeeds."""
+    rate, calm = self_logu(rng, 0.004, 0.04), self_logu(rng, 12, 80)
+    s = Series(rng, calm + max(self_logu(rng, 12, 70), 0.25 / rate))
+    s.rps = s.make_load(s.u(0.2, 0.8))
+    s.extra += s.load_memory(s.u(0.0, 0.3), s.logu(60, 3600))
+    s.leak_start = min(calm * H, 0.7 * s.dur)
+    s.leak = np.cumsum(np.where(s.t > s.leak_start, rate * s.base / H * s.load_mem * s.dt, 0.0))
+    return mean_after_end(s)
+
+
+def autoscaled(s):
+    """The load of one process of several: it climbs until another one is started, and jumps when one is stopped."""
+    total = 1 + s.u(0.3, 0.8) * np.sin(2 * np.pi * (s.t - s.u(0, 24) * H) / (24 * H)) + 0.05 * np.cumsum(
+        s.rng.normal(0, 1, s.n)) * math.sqrt(s.dt / (24 * H))
+    total, count, counts = np.maximum(total, 0.1) * s.u(3, 8), 0, np.zeros(s.n)
+    for at, wanted in enumerate(total.tolist()):
+        if wanted > count or wanted < 0.6 * count:
+            count = math.ceil(wanted * 1.1)
+        counts[at] = count
+    return total / counts
+
+
+def leak_autoscaled(rng):
+    """Lost with each request of a process that is one of several."""
+    rate = self_logu(rng, 0.004, 0.03)
+    s = Series(rng, max(self_logu(rng, 24, 150), 0.3 / rate))
+    s.rps = s.make_load(0.0, ramp=autoscaled(s))
+    s.extra += s.load_memory(s.u(0.1, 0.5), s.logu(60, 1800))
+    s.leak_start = 0.0
+    s.leak = np.cumsum(rate * s.base / H * s.load_mem * s.dt)
+    return mean_after_end(s)
+
+
+def leak_two_speeds(rng):
+    """Two places lose memory: one from the start, one from some moment on."""
+    slow, fast = self_logu(rng, 0.002, 0.01), self_logu(rng, 0.004, 0.04)
+    s = Series(rng, max(self_logu(rng, 24, 150), 0.3 / (slow + fast)))
+    second = s.u(0.3, 0.7) * s.dur
+    s.leak_start = 0.0
+    s.leak_fn = lambda t: s.base / H * (
+        slow * np.maximum(np.asarray(t, float), 0.0) + fast * np.maximum(np.asarray(t, float) - second, 0.0))
+    s.leak = s.leak_fn(s.t)
+    return s
+
+
+def leak_stuck_tasks(rng):
+    """Tasks wait for ever for a peer; how many get stuck depends on how the peer is doing, which changes over hours."""
+    rate = self_logu(rng, 0.004, 0.03)
+    s = Series(rng, max(self_logu(rng, 24, 150), 0.3 / rate))
+    pace = np.exp(s.ar1(s.u(0.3, 1.0), s.logu(0.5, 6) * H))
+    s.leak_start = 0.0
+    s.leak = np.cumsum(rate * s.base / H * pace / pace.mean() * s.dt)
+    return mean_after_end(s)
+
+
+def leak_labels(rng):
+    """A label whose values never end; each collection takes a buffer in proportion to all of them."""
+    rate, every = self_logu(rng, 0.004, 0.04), self_logu(rng, 60, 900)
+    s = Series(rng, max(self_logu(rng, 12, 120), 0.3 / rate))
+    s.rps = s.make_load(s.u(0.0, 0.6))
+    s.leak_start = 0.0
+    s.leak = np.cumsum(rate * s.base / H * s.load_mem * s.dt)
+    s.extra += s.u(0.2, 1.0) * s.leak * ((s.t % every) < 0.15 * every)
+    return mean_after_end(s)
+
+
+# ---------------------------------------------------------------- held out: no leaks
+def ok_autoscaled(rng):
+    """One process of several; memory follows its load."""
+    s = Series(rng, self_logu(rng, 24, 168))
+    s.rps = s.make_load(0.0, ramp=autoscaled(s))
+    s.extra += s.load_memory(s.u(0.2, 0.8), s.logu(60, 3600))
+    return s
+
+
+def ok_largest_request(rng):
+    """Buffers as large as the largest request so far, whose sizes have a heavy tail."""
+    s = Series(rng, self_logu(rng, 12, 168))
+    sizes = rng.pareto(s.u(1.5, 4.0), s.n) + 1.0
+    largest = np.maximum.accumulate(sizes)
+    s.extra += s.base * s.u(0.05, 0.6) * largest / largest[-1]
+    return s
+
+
+def ok_backlog(rng):
+    """A replication backlog fills to its size, and is dropped whenever the replica has caught up."""
+    s = Series(rng, self_logu(rng, 20, 160))
+    s.rps = s.make_load(s.u(0.1, 0.7))
+    fill, held, cap = s.logu(0.5, 6) * H, np.zeros(s.n), 1.0
+    resets, level = set(np.searchsorted(s.t, np.cumsum(rng.exponential(s.logu(4, 30) * H, 100))).tolist()), 0.0
+    for at, work in enumerate((s.load_mem * s.dt / fill).tolist()):
+        level = 0.0 if at in resets else min(level + work, cap)
+        held[at] = level
+    s.extra += s.base * s.u(0.05, 0.5) * held
+    return s
+
+
+def ok_mix_of_day(rng):
+    """What is asked for changes with the hour, and with it how large the cached entries are; the load does not say so."""
+    s = Series(rng, self_logu(rng, 30, 168))
+    x = 2 * np.pi * (s.t / (24 * H) - s.u(0, 1))
+    s.extra += s.base * s.u(0.03, 0.3) * (1 + np.sin(x) + s.u(0, 0.4) * np.sin(2 * x + s.u(0, 6.28)))
+    return s
+
+
+def ok_import(rng):
+    """Data is imported once, for hours, and stays."""
+    s = Series(rng, self_logu(rng, 20, 150))
+    begin, lasts = s.u(0.1, 0.6) * s.dur, s.logu(0.5, 6) * H
+    s.extra += s.base * s.u(0.1, 0.8) * np.clip((s.t - begin) / lasts, 0, 1)
+    s.extra += s.base * s.u(0.0, 0.3) * ((s.t > begin) & (s.t < begin + lasts))
+    return s
+
+
+def ok_retry_storms(rng):
+    """Now and then a peer is away: what waits for it piles up, and is worked off slowly afterwards."""
+    s = Series(rng, self_logu(rng, 20, 160))
+    push, at = np.zeros(s.n), rng.exponential(12) * H
+    while at < s.dur:
+        away = s.logu(0.2, 2) * H
+        push += s.u(0.3, 1.0) * ((s.t > at) & (s.t < at + away))
+        at += away + rng.exponential(s.logu(6, 30)) * H
+    drain = s.logu(0.5, 5) * H
+    held = s.smooth(push, drain)
+    s.extra += s.base * s.u(0.1, 0.8) * held / max(held.max(), 1e-9)
+    return s
+
+
+def ok_today(rng):
+    """The visitors of the day are remembered until midnight: ever fewer of them are new."""
+    s = Series(rng, self_logu(rng, 30, 168))
+    s.rps = s.make_load(s.u(0.1, 0.8))
+    done, midnight = np.cumsum(s.load_mem * s.dt), s.u(0, 24) * H
+    since = done - np.interp(np.floor((s.t - midnight) / (24 * H)) * 24 * H + midnight, s.t, done)
+    s.extra += s.base * s.u(0.05, 0.4) * (1 - np.exp(-since / (s.logu(4, 20) * H)))
+    return s
+
+
+def ok_leader(rng):
+    """Elected leader for a while: it loads the leader's state for an hour or so, and drops it when another takes over."""
+    s = Series(rng, self_logu(rng, 20, 160))
+    at, state = rng.exponential(10) * H, np.zeros(s.n)
+    load = s.logu(0.1, 3) * H
+    while at < s.dur:
+        lasts = s.logu(3, 40) * H
+        state += np.where((s.t > at) & (s.t < at + lasts), 1 - np.exp(-np.maximum(s.t - at, 0) / load), 0.0)
+        at += lasts + rng.exponential(10) * H
+    s.extra += s.base * s.u(0.05, 0.6) * state
+    return s
+
+
 # ---------------------------------------------------------------- registered caches: undecidable without their bytes
 def cached_ok_fill(rng):
     """A registered cache that takes days to fill, some overhead included."""
@@ -560,8 +828,13 @@ SETS = {
                     leak_after_upgrade],
                    [ok_merges, ok_generations, ok_pool_growth, ok_known_names, ok_sweeps, ok_config_reload,
                     ok_daily_rebuild, ok_fragmentation_drift, ok_new_tenants, ok_code_cache]),
-    "held_out": ([leak_incidents, leak_map, leak_more_and_more_users],
-                 [ok_map, ok_rollout, ok_failover, ok_first_morning, ok_compaction_by_load]),
+    "seen_last": ([leak_incidents, leak_map, leak_more_and_more_users],
+                  [ok_map, ok_rollout, ok_failover, ok_first_morning, ok_compaction_by_load]),
+    "seen_beside": ([leak_rollout, leak_after_failover, leak_fewer_users, leak_beside_vocabulary],
+                    [ok_gradual_rollout, ok_rollout_by_load, ok_region_moves, ok_slow_fill_by_work, ok_high_water]),
+    "held_out": ([leak_ratchet, leak_dead_letters, leak_autoscaled, leak_two_speeds, leak_stuck_tasks, leak_labels],
+                 [ok_autoscaled, ok_largest_request, ok_backlog, ok_mix_of_day, ok_import, ok_retry_storms, ok_today,
+                  ok_leader]),
     "cached": ([cached_leak_fill], [cached_ok_fill]),
 }
 
