@@ -18,6 +18,8 @@ pub(super) struct Judge {
     pub(super) tuning: Tuning,
     /// How many looks in a row found a leak, by level and signal.
     streaks: [[u8; 3]; LEVELS],
+    /// The age of the process, in seconds, at the last look that found one.
+    believed_at: Option<f64>,
     /// Earlier lives that ended leaking, and whether this one leaks so far.
     lives: u32,
     life: bool,
@@ -28,13 +30,22 @@ pub(super) struct Judge {
 impl Judge {
     pub(super) fn new(patience: Duration, tuning: Tuning) -> Self {
         let patience = patience.as_secs_f64();
-        Self { patience, tuning, streaks: [[0; 3]; LEVELS], lives: 0, life: false, standing: Standing::default() }
+        Self {
+            patience,
+            tuning,
+            streaks: [[0; 3]; LEVELS],
+            believed_at: None,
+            lives: 0,
+            life: false,
+            standing: Standing::default(),
+        }
     }
 
     /// A judge of the life after this one.
     pub(super) fn next_life(&self) -> Self {
         Self {
             streaks: [[0; 3]; LEVELS],
+            believed_at: None,
             lives: self.lives + u32::from(self.life),
             life: false,
             standing: Standing::default(),
@@ -59,7 +70,12 @@ impl Judge {
         let believed = leakish && bench.is_patient(view);
         let streak = &mut self.streaks[view.level][view.signal as usize];
         *streak = if believed { streak.saturating_add(1) } else { 0 };
-        let enough = *streak >= 2 || (believed && view.is_overwhelming());
+        let within = self.tuning.confirmed_within * self.patience;
+        let confirmed = self.believed_at.is_some_and(|at| view.age - at <= within);
+        let enough = *streak >= 2 || (believed && (confirmed || view.is_overwhelming()));
+        if believed {
+            self.believed_at = Some(view.age);
+        }
         if enough || view.is_pressing(self.patience, &self.tuning) {
             self.standing.suspect(view, floor);
         } else if leakish && view.duration() > WATCH * self.patience {

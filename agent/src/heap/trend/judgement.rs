@@ -35,36 +35,54 @@ pub(super) struct Tuning {
     pub(super) resident: f64,
     /// The same while the load moves and memory follows it.
     pub(super) moving_load: f64,
+    /// The same while the load moves and memory is not known to follow it: what fills by the work done fills with it.
+    pub(super) moving_load_unfollowed: f64,
     /// Each earlier life that ended leaking divides the patience by this.
     pub(super) lives: f64,
     /// Growth is urgent when the limit is nearer than this share of its duration.
     pub(super) urgent: f64,
-    /// Later growth must last this long.
+    /// Later growth must last this long, because jobs of hours are common.
     pub(super) late: f64,
-    /// The same in a life that has not shown a whole day before the growth, because jobs run daily.
-    pub(super) late_first_day: f64,
+    /// The same when it grew by more than [`GREAT`] and does not speed up, as what is switched on step by step does.
+    pub(super) late_great: f64,
+    /// The same while the load moves: a level of load that was not there before brings a level of memory.
+    pub(super) late_moving_load: f64,
     /// Later growth over the deepest fall in any longer window.
     pub(super) late_over_drawdown: f64,
+    /// By how much later growth must be better explained by a leak than by a few steps.
+    pub(super) late_over_stairs: f64,
+    /// The least slope of any quarter of later growth over its whole slope: a leak goes on, stages begin and end.
+    pub(super) late_even: f64,
+    /// No other window that shows the growth may prefer a curve that slows down by a larger log likelihood ratio.
+    pub(super) contradiction: f64,
+    /// A look that finds a leak is confirmed by another so shortly before, of whatever window.
+    pub(super) confirmed_within: f64,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            certain: 10.0,
+            certain: 9.0,
             worth_a_word: 0.06,
             over_drawdown: 1.3,
             still_rising: 0.4,
             step_share_max: 0.8,
-            better_than: [0.0, 1.0, -10.0, -2.0, -2.0, 2.0, 1.5, 0.0],
+            better_than: [0.0, 0.5, -10.0, -2.0, -2.0, 3.0, 0.5, 0.0],
             since_start: 0.8,
-            since_start_great: 1.15,
+            since_start_great: 1.25,
             resident: 3.75,
             moving_load: 1.5,
+            moving_load_unfollowed: 1.0,
             lives: 3.0,
             urgent: 0.4,
-            late: 0.5,
-            late_first_day: 0.5,
+            late: 0.6,
+            late_great: 0.75,
+            late_moving_load: 1.5,
             late_over_drawdown: 2.0,
+            late_over_stairs: 2.0,
+            late_even: 0.55,
+            contradiction: 4.0,
+            confirmed_within: 0.05,
         }
     }
 }
@@ -86,11 +104,17 @@ impl Tuning {
             "since_start_great" => &mut self.since_start_great,
             "resident" => &mut self.resident,
             "moving_load" => &mut self.moving_load,
+            "moving_load_unfollowed" => &mut self.moving_load_unfollowed,
             "lives" => &mut self.lives,
             "urgent" => &mut self.urgent,
             "late" => &mut self.late,
-            "late_first_day" => &mut self.late_first_day,
+            "late_great" => &mut self.late_great,
+            "late_moving_load" => &mut self.late_moving_load,
             "late_over_drawdown" => &mut self.late_over_drawdown,
+            "late_over_stairs" => &mut self.late_over_stairs,
+            "late_even" => &mut self.late_even,
+            "contradiction" => &mut self.contradiction,
+            "confirmed_within" => &mut self.confirmed_within,
             _ => return false,
         };
         *place = value;
@@ -117,8 +141,18 @@ const PRESSING_CERTAIN: f64 = 8.0;
 const PRESSING_GROWTH: f64 = 0.1;
 /// Growth by more than this share of what is held now is great.
 const GREAT: f64 = 0.2;
+/// Great growth speeds up when the slope of its last third is this multiple of the whole slope.
+const SPEEDS_UP: f64 = 1.2;
 /// A day, in patiences.
 pub(super) const DAY: f64 = 3.0;
+/// Nothing is suspected by fewer floors.
+const FLOORS_MIN: usize = 12;
+/// Curves that slow down, by which one window may contradict another.
+const SLOWING: [Kind; 4] = [Kind::Saturating, Kind::Logarithm, Kind::AgeLogarithm, Kind::AgePower];
+/// A window shows the growth when it is this share of it.
+const SHOWS: f64 = 0.8;
+/// Into how many parts later growth is divided to see whether it goes on evenly.
+const EVEN_PARTS: usize = 4;
 const LATE_RESIDENT: f64 = 1.0;
 /// Later growth must follow on this share of its duration without growth.
 const LATE_CALM: f64 = 0.4;
@@ -201,6 +235,21 @@ impl View {
         if end < 3 { 0.0 } else { range(&self.fit.adjusted[..end]) }
     }
 
+    /// The least slope of any part of the growth, over the whole slope; negative when a part has a single floor.
+    fn least_slope(&self) -> f64 {
+        let grown = &self.fit.adjusted[self.fit.shape.onset..];
+        let steps = grown.len().saturating_sub(1);
+        let end = |part: usize| part * steps / EVEN_PARTS;
+        let parts = (0..EVEN_PARTS).map(|part| &grown[end(part)..=end(part + 1)]);
+        let usual = self.fit.grown / steps.max(1) as f64;
+        parts.map(|part| slope(part).map_or(-1.0, |slope| slope / usual)).fold(f64::INFINITY, f64::min)
+    }
+
+    /// By how much the best curve that slows down explains the floors better than a leak, as a log likelihood ratio.
+    fn slows(&self) -> f64 {
+        -SLOWING.into_iter().map(|kind| self.fit.against(kind)).fold(f64::INFINITY, f64::min)
+    }
+
     fn worth_a_word(&self, tuning: &Tuning) -> bool {
         let bytes = self.limit.map_or(WORTH_A_WORD_BYTES, |limit| WORTH_A_WORD_BYTES.min(limit * WORTH_A_WORD_LIMIT));
         self.fit.grown > tuning.worth_a_word && self.grown_bytes() > bytes
@@ -241,6 +290,15 @@ impl View {
     }
 }
 
+/// The slope of values at equal steps by least squares; `None` for fewer than two.
+fn slope(values: &[f64]) -> Option<f64> {
+    let middle = values.len().checked_sub(2)? as f64 / 2.0 + 0.5;
+    let from_middle = values.iter().enumerate().map(|(at, value)| (at as f64 - middle, value));
+    let (product, squared) =
+        from_middle.fold((0.0, 0.0), |(product, squared), (at, value)| (product + at * value, squared + at * at));
+    Some(product / squared)
+}
+
 /// The newest view of each level, and what else a judgement needs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bench<'v> {
@@ -256,7 +314,19 @@ pub(super) struct Bench<'v> {
 impl Bench<'_> {
     /// Whether leakish growth has lasted long enough to be suspected.
     pub(super) fn is_patient(&self, view: &View) -> bool {
-        if view.since_start() { self.lasted_since_start(view) } else { self.began_later(view) }
+        let lasted = || if view.since_start() { self.lasted_since_start(view) } else { self.began_later(view) };
+        view.fit.adjusted.len() >= FLOORS_MIN && !self.is_contradicted(view) && lasted()
+    }
+
+    /// Whether another window shows the growth and says that it slows down.
+    fn is_contradicted(&self, view: &View) -> bool {
+        let shows = |other: &&View| {
+            other.level != view.level
+                && other.window() >= SHOWS * view.duration()
+                && other.age + other.bucket >= view.age
+        };
+        let mut others = self.views.iter().flatten().filter(shows);
+        view.signal != Signal::ResidentOnly && others.any(|other| other.slows() > self.tuning.contradiction)
     }
 
     fn lasted_since_start(&self, view: &View) -> bool {
@@ -267,8 +337,11 @@ impl Bench<'_> {
             grown if grown > GREAT => tuning.since_start_great,
             _ => tuning.since_start,
         };
-        let moved = self.follows_moving_load(view);
-        let patience = if moved { patience.max(tuning.moving_load) } else { patience };
+        let patience = match self.load_moves(view) {
+            true if self.follows_load(view) => patience.max(tuning.moving_load),
+            true => patience.max(tuning.moving_load_unfollowed),
+            false => patience,
+        };
         let needed = patience * self.patience / tuning.lives.powf(f64::from(self.lives));
         let urgent =
             || view.duration() > URGENT_AFTER * self.patience && view.time_left() < tuning.urgent * view.duration();
@@ -277,11 +350,13 @@ impl Bench<'_> {
 
     fn began_later(&self, view: &View) -> bool {
         let (fit, tuning) = (&view.fit, self.tuning);
-        let seen_a_day = view.age - view.duration() > DAY * self.patience;
-        let late = match view.signal {
-            Signal::ResidentOnly => LATE_RESIDENT,
-            _ if seen_a_day => tuning.late,
-            _ => tuning.late_first_day,
+        let resident = view.signal == Signal::ResidentOnly;
+        let great = fit.grown > GREAT && fit.last_third < SPEEDS_UP;
+        let late = match tuning.late {
+            _ if resident => LATE_RESIDENT,
+            late if self.load_moves(view) => late.max(tuning.late_moving_load),
+            late if great => late.max(tuning.late_great),
+            late => late,
         };
         let drawdown = self.coarser(view).map(|it| it.fit.drawdown).fold(fit.range_before, f64::max);
         let coarsest = self.views.iter().flatten().next_back().filter(|it| it.level > view.level);
@@ -293,6 +368,8 @@ impl Bench<'_> {
             && view.duration() > late * self.patience
             && fit.grown > tuning.late_over_drawdown * drawdown
             && fit.grown > range_before
+            && fit.against(Kind::Stairs) > tuning.late_over_stairs
+            && view.least_slope() > tuning.late_even
             && calm_load
             && no_logarithm()
     }
@@ -302,10 +379,9 @@ impl Bench<'_> {
         self.views.iter().skip(view.level).flatten()
     }
 
-    /// Whether the load moves and memory is known to follow it: then much of what looks like growth may be load.
-    fn follows_moving_load(&self, view: &View) -> bool {
-        let follows = view.fit.loads_used > 0 || self.coarser(view).any(|it| it.fit.loads_used > 0);
-        follows && self.load_moves(view)
+    /// Whether memory is known to follow the load: then much of what looks like growth may be load.
+    fn follows_load(&self, view: &View) -> bool {
+        view.fit.loads_used > 0 || self.coarser(view).any(|it| it.fit.loads_used > 0)
     }
 
     fn load_moves(&self, view: &View) -> bool {

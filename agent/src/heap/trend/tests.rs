@@ -182,6 +182,57 @@ fn memory_that_follows_the_load_is_no_leak() {
     assert_eq!(first(&verdicts, Leak::Suspected), None, "{:?}", last(&verdicts));
 }
 
+/// Whether it is ever suspected, with thresholds changed.
+fn suspects(thresholds: &[(&str, f64)], hours: f64, sample: impl FnMut(f64) -> MemorySample) -> bool {
+    let changed = |detector: LeakDetector, (name, value): &(&str, f64)| detector.with_threshold(name, *value);
+    let mut detector = thresholds.iter().try_fold(LeakDetector::new(PATIENCE), changed).unwrap();
+    first(&run_with(&mut detector, hours, sample), Leak::Suspected).is_some()
+}
+
+#[test]
+fn a_feature_that_is_switched_on_for_ever_more_users_is_no_leak() {
+    let held = |hour: f64| {
+        let share: f64 = [(20.0, 0.05), (22.0, 0.15), (24.0, 0.3), (26.0, 0.5)]
+            .map(|(begins, more)| more * (1.0 - (-(hour - begins).max(0.0)).exp()))
+            .iter()
+            .sum();
+        used(512.0 + noise(15, hour) + 120.0 * share)
+    };
+    assert!(!suspects(&[], 60.0, held));
+    let eager = [("late_even", -9.0), ("late_over_stairs", 0.0), ("late_great", 0.0), ("late", 0.5)];
+    assert!(suspects(&eager, 60.0, held), "this is what those thresholds are for");
+}
+
+#[test]
+fn buffers_that_grew_with_the_users_of_another_region_are_no_leak() {
+    let here = |hour: f64| 0.5 * (((hour - 30.0) / 3.0).tanh() - ((hour - 60.0) / 3.0).tanh());
+    let load = |hour: f64| 100.0 * (1.0 + here(hour)) * (1.0 + 0.4 * (hour / 24.0 * std::f64::consts::TAU).sin());
+    let mut largest = 0.0_f64;
+    let mut held = |hour: f64| {
+        largest = if hour <= 0.0 { 0.0 } else { largest.max(load(hour)) };
+        MemorySample { requests_per_second: Some(load(hour)), ..used(512.0 + noise(16, hour) + 0.6 * largest) }
+    };
+    assert!(!suspects(&[], 96.0, &mut held));
+}
+
+#[test]
+fn names_that_are_learnt_ever_more_slowly_are_no_leak() {
+    for share in [0.3, 0.4, 0.5] {
+        let learnt = |hour: f64| used(512.0 + noise(17, hour) + 60.0 * hour.powf(share));
+        assert!(!suspects(&[], 72.0, learnt), "{share}");
+    }
+}
+
+#[test]
+fn a_leak_that_begins_late_under_a_daily_load_is_found() {
+    let load = |hour: f64| 100.0 * (1.0 + 0.5 * (hour / 24.0 * std::f64::consts::TAU).sin());
+    let held = |hour: f64| MemorySample {
+        requests_per_second: Some(load(hour)),
+        ..used(512.0 + noise(18, hour) + 0.5 * load(hour) + 12.0 * (hour - 48.0).max(0.0))
+    };
+    assert!(suspects(&[], 72.0, held));
+}
+
 #[test]
 fn a_leak_per_request_is_found_under_a_daily_load() {
     let mut leaked = 0.0;
