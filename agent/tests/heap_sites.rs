@@ -66,7 +66,7 @@ fn the_leaking_function_is_named_with_its_growth_and_the_busy_one_is_not() {
     let mut service = Service { forgotten: Vec::new(), recent: VecDeque::new() };
     let mut heap = agent.heap();
     let mut begun = None;
-    for second in 1..=150_u64 {
+    for second in 1..=180_u64 {
         service.forget_sessions();
         service.remember_recent();
         agent.collect_at(Duration::from_secs(second));
