@@ -2,10 +2,12 @@
 //! the test owns. One test a process, because sampling is the process's.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use heartline::{Agent, HeapReport, Leak, Sampling};
+use heartline::{Agent, Leak, Sampling};
 
 heartline::jemalloc!();
 
@@ -39,20 +41,25 @@ impl Service {
     }
 }
 
-/// Lets the clock stand at `second` until what was sampled up to `sampled` seconds is in the report: dumps are read on a
-/// thread of the agent's, and the next round shows them.
+/// Lets the clock stand until the dump that was begun is read, which is on a thread of the agent's. A thread that has just
+/// begun still has the name of the one that began it.
 #[expect(clippy::disallowed_methods, reason = "a test's own deadline")]
-fn report_after(agent: &Agent, second: u64, sampled: f64) -> HeapReport {
+fn settle() {
+    let own = fs::read_link("/proc/thread-self").unwrap(); // ends in task/ID
+    let name = comm("/proc/thread-self/comm".as_ref());
     let deadline = Instant::now() + Duration::from_mins(1);
-    loop {
-        agent.collect_at(Duration::from_secs(second));
-        let heap = agent.heap();
-        if heap.sites.as_ref().is_some_and(|sites| sites.sampled_seconds >= sampled) {
-            return heap;
-        }
-        assert!(Instant::now() < deadline, "no dump was read in time:\n{heap}");
+    let reads = |task: fs::DirEntry| {
+        let thread = comm(&task.path().join("comm"));
+        own.file_name() != Some(&task.file_name()) && (thread == name || thread.starts_with("heartline-heap"))
+    };
+    while fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.flatten().any(reads)) {
+        assert!(Instant::now() < deadline, "a dump is read for a minute");
         std::thread::yield_now();
     }
+}
+
+fn comm(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
 }
 
 #[test]
@@ -64,22 +71,14 @@ fn the_leaking_function_is_named_with_its_growth_and_the_busy_one_is_not() {
     assert_eq!((before.sampling, before.sites.len()), (Sampling::Off, 0), "off until watched");
 
     let mut service = Service { forgotten: Vec::new(), recent: VecDeque::new() };
-    let mut heap = agent.heap();
-    let mut begun = None;
-    for second in 1..=180_u64 {
+    for second in 1..=180 {
         service.forget_sessions();
         service.remember_recent();
         agent.collect_at(Duration::from_secs(second));
-        heap = agent.heap();
-        if heap.sites.as_ref().is_some_and(|sites| sites.sampling == Sampling::Active) {
-            let since = second - *begun.get_or_insert(second);
-            // a dump every two seconds, what is read is a round behind, and now and then it pauses
-            let read = since.saturating_sub(7) / 2;
-            if read > 0 {
-                heap = report_after(&agent, second, read as f64);
-            }
-        }
+        settle();
     }
+    agent.collect_at(Duration::from_secs(180)); // shows what was read last
+    let heap = agent.heap();
     assert_eq!(heap.leak, Leak::Suspected, "{heap}");
     let sites = heap.sites.clone().unwrap();
     let site = &sites.sites[0];
