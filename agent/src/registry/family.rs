@@ -184,8 +184,8 @@ impl<T: Clone> Series<T> {
         }
         if !self.take_place(room, registry.series_limit) {
             // another thread may have made the same series meanwhile, in the last place
-            let made = self.by_labels.get(&labels).cloned();
-            return made.unwrap_or_else(|| self.overflow(registry, cost, make));
+            let instrument = self.by_labels.get(&labels).cloned();
+            return instrument.unwrap_or_else(|| self.overflow(registry, cost, make));
         }
         let label_bytes = labels.0.heap_bytes();
         if !registry.take(room, cost, label_bytes) {
