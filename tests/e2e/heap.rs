@@ -38,16 +38,16 @@ fn warm(profile: &str) -> Result<Shop> {
     Ok(shop)
 }
 
-/// What came of a leak: after how many hours it was suspected, and the error of the growth that its function is said to have,
-/// once that is known to be within a fifth; `None` when another function stands first.
+/// What came of a leak: after how many hours it was suspected and a function was named, and the error of the growth that this is
+/// said to have; `None` when another function stands first.
 struct Found {
     suspected: f64,
     known: f64,
     error: Option<f64>,
 }
 
-/// Leaks so many percent of what the shop holds in an hour.
-fn leak(percent: f64, hours_max: u32) -> Result<Found> {
+/// Leaks so many percent of what the shop holds in an hour, until a function's growth is known within `precision`.
+fn leak(percent: f64, hours_max: u32, precision: f64) -> Result<Found> {
     let shop = warm("basic")?;
     let snapshot = shop.snapshot()?;
     let held = snapshot.family("jemalloc.allocated").and_then(|family| Some(family.numbers.first()?.value));
@@ -65,7 +65,7 @@ fn leak(percent: f64, hours_max: u32) -> Result<Found> {
         let Some((growth, [low, high])) = site.growth_bytes_per_second.zip(site.growth_interval) else {
             return Ok(None);
         };
-        let known = low > 0.8 * growth && high < 1.2 * growth;
+        let known = low > (1.0 - precision) * growth && high < (1.0 + precision) * growth;
         Ok(known.then(|| (site.function.clone(), growth)))
     })?;
     let error = first.0.contains(LEAKING).then(|| first.1 / truth - 1.0);
@@ -100,13 +100,13 @@ fn innocent(name: &str, profile: &str, fault: Option<&str>, hours: u32) -> Resul
 #[test]
 fn a_leak_in_the_heap_of_the_shop_is_suspected_and_the_leaking_function_named_with_its_growth() -> Result<()> {
     let (mut named, mut right, mut all) = (0, 0, 0);
-    let (percents, runs): (&[(f64, u32)], _) = match runs()? {
-        None => (&[(10.0, 60)], 1),
-        Some(runs) => (&[(10.0, 60), (1.0, 120), (0.1, 480)], runs),
+    let (percents, runs, precision): (&[(f64, u32)], _, _) = match runs()? {
+        None => (&[(10.0, 60)], 1, f64::INFINITY),
+        Some(runs) => (&[(10.0, 60), (1.0, 120), (0.1, 480)], runs, 0.2),
     };
     for &(percent, hours_max) in percents {
         for _ in 0..runs {
-            let found = leak(percent, hours_max).with_context(|| format!("{percent} % an hour"))?;
+            let found = leak(percent, hours_max, precision).with_context(|| format!("{percent} % an hour"))?;
             tell(percent, &found);
             all += 1;
             named += u64::from(found.error.is_some());
@@ -121,7 +121,7 @@ fn a_leak_in_the_heap_of_the_shop_is_suspected_and_the_leaking_function_named_wi
 
 #[test]
 fn a_heap_of_the_shop_that_grows_without_leaking_is_not_suspected() -> Result<()> {
-    let Some(runs) = runs()? else { return innocent("warm-up", "basic", None, 12) };
+    let Some(runs) = runs()? else { return innocent("warm-up", "basic", None, 6) };
     for _ in 0..runs {
         innocent("warm-up", "basic", None, 30)?;
         innocent("a cache that fills", "basic", Some("cache-fill"), 30)?;
