@@ -183,9 +183,7 @@ impl<T: Clone> Series<T> {
             return instrument.clone();
         }
         if !self.take_place(room, registry.series_limit) {
-            // another thread may have made the same series meanwhile, in the last place
-            let instrument = self.by_labels.get(&labels).cloned();
-            return instrument.unwrap_or_else(|| self.overflow(registry, cost, make));
+            return self.overflow(registry, cost, make);
         }
         let label_bytes = labels.0.heap_bytes();
         if !registry.take(room, cost, label_bytes) {
