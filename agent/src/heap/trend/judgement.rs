@@ -137,7 +137,9 @@ const SINCE_START: f64 = 0.35;
 const URGENT_AFTER: f64 = 3.0 / 16.0;
 /// Growth is pressing when the limit is still nearer: then less evidence has to do.
 const PRESSING: f64 = 0.3;
+/// Standard errors that pressing growth must be.
 const PRESSING_CERTAIN: f64 = 8.0;
+/// Pressing growth is more than this share of what is held.
 const PRESSING_GROWTH: f64 = 0.1;
 /// Growth by more than this share of what is held now is great.
 const GREAT: f64 = 0.2;
@@ -153,6 +155,7 @@ const SLOWING: [Kind; 4] = [Kind::Saturating, Kind::Logarithm, Kind::AgeLogarith
 const SHOWS: f64 = 0.8;
 /// Into how many parts later growth is divided to see whether it goes on evenly.
 const EVEN_PARTS: usize = 4;
+/// Later growth of resident memory alone must last so many patiences.
 const LATE_RESIDENT: f64 = 1.0;
 /// Later growth must follow on this share of its duration without growth.
 const LATE_CALM: f64 = 0.4;
