@@ -56,25 +56,25 @@ pub(crate) const ROOTS: [u64; 32] = [
     0xfa83_b2db_722a_033a,
 ];
 
-/// Table cells per octave, as a power of two: a cell is 0.4 to 0.8 % wide, and an exponential bucket 2.2 %.
-const CELL_BITS: u32 = 7;
+/// Table cells per octave, as a power of two: a cell is 0.8 to 1.6 % wide, and an exponential bucket 2.2 %, so that only an
+/// explicit boundary shares a cell with another one.
+const CELL_BITS: u32 = 6;
 /// Cells for 64 octaves, so that a look-up need not check that it stays inside.
 const CELLS: usize = 64 << CELL_BITS;
-/// How many boundaries may fall into one table cell; the look-up makes this many comparisons.
-const BOUNDS_PER_CELL: usize = 2;
+/// A table entry has its bucket above these bits, and below them what carries into it when a value above the boundary is
+/// added.
+const BUCKET_SHIFT: u32 = 51;
 
 /// Nanoseconds in a second: the resolution of the duration grid.
 const NANOS: u64 = 1_000_000_000;
 const DURATION_MIN: u64 = 1_000;
 const DURATION_MAX: u64 = 3_600 * NANOS;
 const COUNT_MAX: u64 = 1 << 40;
-/// Above every boundary, and small enough that a float holds it exactly.
-const VALUE_CAP: u64 = 1 << 50;
+/// Above every boundary, and small enough that a float and the lower bits of a table entry hold it.
+const VALUE_CAP: u64 = 1 << (BUCKET_SHIFT - 1);
 
 /// How many buckets a grid may have, and so how many boundaries a service may add: about a hundred.
 pub const BUCKETS_MAX: usize = 1_152;
-/// Places for boundaries: a power of two, so that a look-up need not check that it stays inside.
-const PLACES: usize = BUCKETS_MAX.next_power_of_two();
 /// Exponential boundaries of the grid from one end of a group to the next.
 const BOUNDS_PER_GROUP: usize = 4;
 
@@ -110,7 +110,7 @@ impl GridKind {
     }
 }
 
-/// Sorted integer boundaries with a table that finds the bucket of a value in two comparisons without a branch.
+/// Sorted integer boundaries with a table that finds the bucket of a value in one addition.
 ///
 /// ```
 /// use heartline_shared::{Grid, GridKind};
@@ -124,11 +124,8 @@ impl GridKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grid {
     kind: GridKind,
-    /// How many buckets there are.
-    len: usize,
-    /// The boundaries and behind them a sentinel that no value exceeds.
-    bounds: Box<[u64; PLACES + 1]>,
-    first_in_cell: Box<[u16; CELLS]>,
+    bounds: Box<[u64]>,
+    cells: Cells,
     /// The group of each bucket.
     group_of: Box<[u16]>,
     /// The last bucket of each group.
@@ -154,7 +151,7 @@ impl Grid {
     /// The built-in grid united with `extra` boundaries, in the grid's resolution.
     ///
     /// # Errors
-    /// A boundary outside the grid's range, or so close to two others (0.8 %) that no table tells them apart.
+    /// A boundary outside the grid's range, or more boundaries than there is room for.
     pub fn with_bounds(kind: GridKind, extra: &[u64]) -> Result<Self, Error> {
         let (min, max) = match kind {
             GridKind::Duration => (DURATION_MIN, DURATION_MAX),
@@ -173,16 +170,10 @@ impl Grid {
             let reason = "a grid has room for about 100 boundaries of the service's own";
             return Err(Error::Boundary { grid: kind.name(), boundary, reason });
         }
-        let Some(first_in_cell) = cells(&bounds) else {
-            let boundary = extra.first().copied().unwrap_or_default();
-            let reason = "it lies within 0.8 % of two others; move it";
-            return Err(Error::Boundary { grid: kind.name(), boundary, reason });
-        };
         let ends = united(exponential_bounds(kind, min, max, BOUNDS_PER_GROUP), &explicit);
         let (group_of, last_in_group) = groups(&bounds, &ends);
-        let mut places = boxed(u64::MAX);
-        places.iter_mut().zip(&bounds).for_each(|(place, bound)| *place = *bound);
-        Ok(Self { kind, len: bounds.len() + 1, bounds: places, first_in_cell, group_of, last_in_group })
+        let cells = Cells::of(&bounds);
+        Ok(Self { kind, bounds: bounds.into(), cells, group_of, last_in_group })
     }
 
     /// Which kind of grid this is.
@@ -192,12 +183,12 @@ impl Grid {
 
     /// The boundaries, ascending, in the grid's resolution.
     pub fn bounds(&self) -> &[u64] {
-        &self.bounds[..self.len - 1]
+        &self.bounds
     }
 
     /// How many buckets there are: one more than boundaries.
     pub fn len(&self) -> usize {
-        self.len
+        self.bounds.len() + 1
     }
 
     /// A grid always has buckets.
@@ -205,16 +196,23 @@ impl Grid {
         false
     }
 
-    /// The bucket of `value`, in the grid's resolution: a table look-up and two comparisons without a branch.
+    /// The bucket of `value`, in the grid's resolution.
     #[inline]
     pub fn index(&self, value: u64) -> usize {
-        self.lookup().index(value)
+        let bucket = self.cells.bucket(value);
+        if bucket == Cells::CROWDED { self.index_in_crowd(value) } else { bucket }
     }
 
     /// What a loop over many values keeps at hand.
-    #[inline]
-    pub fn lookup(&self) -> Lookup<'_> {
-        Lookup { first_in_cell: &self.first_in_cell, bounds: &self.bounds }
+    pub fn cells(&self) -> &Cells {
+        &self.cells
+    }
+
+    /// The bucket of a value whose cell has several boundaries.
+    #[cold]
+    fn index_in_crowd(&self, value: u64) -> usize {
+        let first = self.cells.first_of_crowd(value);
+        first + self.bounds.iter().skip(first).take_while(|&&bound| bound < value).count()
     }
 
     /// How many groups of buckets there are.
@@ -232,7 +230,7 @@ impl Grid {
     /// group is wrong and no quantile too low.
     #[inline]
     pub fn last_in_group(&self, group: usize) -> usize {
-        self.last_in_group.get(group).map_or(self.len - 1, |&bucket| usize::from(bucket))
+        self.last_in_group.get(group).map_or(self.bounds.len(), |&bucket| usize::from(bucket))
     }
 
     /// The upper bound of a bucket, inclusive; `None` for the last one, which has none.
@@ -263,19 +261,48 @@ impl Grid {
     }
 }
 
-/// Finds buckets of one grid; see [`Grid::index`].
-#[derive(Debug, Clone, Copy)]
-pub struct Lookup<'a> {
-    first_in_cell: &'a [u16; CELLS],
-    bounds: &'a [u64; PLACES + 1],
-}
+/// Finds most buckets of one grid: a table of what is added to a value, so that its bucket stands in the highest bits.
+///
+/// A cell is a range of values. Where one boundary lies in it, a value above that carries into the next bucket. Clones share
+/// the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cells(Arc<[u64; CELLS]>);
 
-impl Lookup<'_> {
-    /// The bucket of `value`, in the grid's resolution.
+impl Cells {
+    /// No bucket: the value lies beside several boundaries, and [`Grid::index`] tells which.
+    pub const CROWDED: usize = (u64::MAX >> BUCKET_SHIFT) as usize;
+    /// In an entry with one boundary, a value above it carries.
+    const CARRY: u64 = (1 << BUCKET_SHIFT) - 1;
+
+    /// The bucket of `value`, in the grid's resolution, or [`CROWDED`](Self::CROWDED).
     #[inline]
-    pub fn index(self, value: u64) -> usize {
-        let first = usize::from(self.first_in_cell[cell(value)]) % PLACES;
-        first + usize::from(value > self.bounds[first]) + usize::from(value > self.bounds[first + 1])
+    pub fn bucket(&self, value: u64) -> usize {
+        let capped = value.min(VALUE_CAP);
+        (self.0[cell(capped)].wrapping_add(capped) >> BUCKET_SHIFT) as usize
+    }
+
+    /// The table of these boundaries, which are fewer than [`BUCKETS_MAX`] and sorted.
+    fn of(bounds: &[u64]) -> Self {
+        let mut cells = vec![0; CELLS];
+        let mut next_cell = 0;
+        let mut bucket = 0;
+        for crowd in bounds.chunk_by(|a, b| cell(*a) == cell(*b)) {
+            let at = cell(crowd[0]);
+            cells[next_cell..at].fill(bucket << BUCKET_SHIFT);
+            cells[at] = match crowd {
+                [bound] => (bucket << BUCKET_SHIFT) + (Self::CARRY - bound),
+                _ => (Self::CROWDED as u64) << BUCKET_SHIFT | bucket,
+            };
+            (next_cell, bucket) = (at + 1, bucket + crowd.len() as u64);
+        }
+        cells[next_cell..].fill(bucket << BUCKET_SHIFT);
+        let cells: Arc<[u64]> = cells.into();
+        Self(cells.try_into().unwrap_or_else(|_| unreachable!("so many were made")))
+    }
+
+    /// The first boundary in the crowded cell of `value`.
+    fn first_of_crowd(&self, value: u64) -> usize {
+        (self.0[cell(value.min(VALUE_CAP))] & Self::CARRY) as usize
     }
 }
 
@@ -320,7 +347,7 @@ fn groups(bounds: &[u64], ends: &[u64]) -> (Box<[u16]>, Box<[u16]>) {
     (group_of.into(), last_in_group.into())
 }
 
-/// The table cell of `value`: the position of its highest bit and the `bits` bits behind it.
+/// The table cell of `value`, at most [`VALUE_CAP`]: the position of its highest bit and the `bits` bits behind it.
 ///
 /// They are read from the bits of the float that the integer is converted to, which is exact as far as the grid goes. The
 /// instruction that finds the highest bit of an integer would wait, on common processors, for the value found before.
@@ -329,30 +356,8 @@ const fn cell(value: u64) -> usize {
     const SHIFT: u32 = f64::MANTISSA_DIGITS - 1 - CELL_BITS;
     // two more, so that the octaves of a float, which are then 1,024 and more, begin at cell 0; a signed integer, because
     // that takes one instruction
-    let capped = if value < VALUE_CAP { value } else { VALUE_CAP };
-    let float = (capped + 2).cast_signed() as f64;
+    let float = (value + 2).cast_signed() as f64;
     (float.to_bits() >> SHIFT) as usize % CELLS
-}
-
-/// For each cell the first boundary that is not below it, or `None` when a cell holds more than the look-up compares.
-fn cells(bounds: &[u64]) -> Option<Box<[u16; CELLS]>> {
-    let mut first_in_cell = boxed(u16::try_from(bounds.len()).ok()?);
-    let mut next_cell = 0;
-    let mut at = 0;
-    for crowd in bounds.chunk_by(|a, b| cell(*a) == cell(*b)) {
-        if crowd.len() > BOUNDS_PER_CELL {
-            return None;
-        }
-        let end = cell(crowd[0]) + 1;
-        first_in_cell[next_cell..end].fill(u16::try_from(at).ok()?);
-        (next_cell, at) = (end, at + crowd.len());
-    }
-    Some(first_in_cell)
-}
-
-/// An array that was never on the stack.
-fn boxed<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
-    vec![value; N].into_boxed_slice().try_into().unwrap_or_else(|_| unreachable!("N elements are an array of N"))
 }
 
 #[cfg(test)]
@@ -419,6 +424,24 @@ mod tests {
                 let bucket = grid.index(bound);
                 assert_eq!(grid.last_in_group(grid.group(bucket)), bucket, "{bound} ends a group");
             }
+        }
+    }
+
+    #[test]
+    fn boundaries_however_close_together_are_told_apart() {
+        let close = [123_456_789, 123_456_790, 123_456_791, 123_456_800];
+        let grid = Grid::with_bounds(GridKind::Duration, &close).unwrap();
+        let places = close.map(|bound| [grid.index(bound), grid.index(bound + 1)]);
+        let first = places[0][0];
+        assert_eq!(places, [[0, 1], [1, 2], [2, 3], [3, 4]].map(|at| at.map(|at| first + at)));
+    }
+
+    #[test]
+    fn few_cells_are_crowded() {
+        for (kind, most) in [(GridKind::Duration, 20), (GridKind::Count, 0)] {
+            let grid = Grid::of(kind);
+            let crowded = grid.cells.0.iter().filter(|entry| *entry >> BUCKET_SHIFT == Cells::CROWDED as u64).count();
+            assert!(crowded <= most, "{crowded} of {kind:?}");
         }
     }
 

@@ -59,15 +59,18 @@ fn leak(percent: f64, hours_max: u32, precision: f64) -> Result<Found> {
     let limit = HOUR * hours_max;
     wait_until(limit, "the leak to be suspected", || Ok((verdict(&shop)?.leak == Leak::Suspected).then_some(())))?;
     let suspected = hours();
+    let mut seen = None;
     let first = wait_until(limit, "the growth of a call site", || {
         let sites = verdict(&shop)?.sites.context("call sites are sampled")?;
+        seen = sites.sites.first().cloned();
         let Some(site) = sites.sites.first().filter(|site| site.growing) else { return Ok(None) };
         let Some((growth, [low, high])) = site.growth_bytes_per_second.zip(site.growth_interval) else {
             return Ok(None);
         };
         let known = low > (1.0 - precision) * growth && high < (1.0 + precision) * growth;
         Ok(known.then(|| (site.function.clone(), growth)))
-    })?;
+    });
+    let first = first.with_context(|| format!("{truth:.0} B/s leak, and the first site was {seen:?}"))?;
     let error = first.0.contains(LEAKING).then(|| first.1 / truth - 1.0);
     Ok(Found { suspected, known: hours(), error })
 }

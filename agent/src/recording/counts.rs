@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use heartline_shared::buckets::Lookup;
+use heartline_shared::buckets::Cells;
 
 use super::log::Entry;
 use super::series::{SeriesId, VALUE_MAX};
@@ -16,7 +16,7 @@ const STEP: usize = 16;
 /// before. A series whose values lie within two decades takes half a kilobyte.
 #[derive(Debug)]
 pub(super) struct Counts {
-    low: Vec<u16>,
+    low: Box<[u16]>,
     /// The bucket of the first of them.
     first: usize,
     carries: Option<Box<Carries>>,
@@ -27,7 +27,9 @@ pub(super) struct Counts {
 struct Carries(Vec<Box<[u16]>>);
 
 impl Counts {
-    pub(super) const EMPTY: Self = Self { low: Vec::new(), first: 0, carries: None };
+    pub(super) fn new() -> Self {
+        Self { low: Box::default(), first: 0, carries: None }
+    }
 
     /// Adds one; `false` outside of the range, and when the count went from 65,535 to 0: then 65,536 are to be
     /// [added](Self::add).
@@ -38,26 +40,22 @@ impl Counts {
         *count != 0
     }
 
-    /// Counts a value and adds it to `sum`; does not when its bucket [refuses](Self::increment).
+    /// Counts a value; does not when its bucket [refuses](Self::increment) or `cells` do not know it.
     #[inline]
-    pub(super) fn count(&mut self, buckets: Lookup<'_>, value: u64, sum: &mut u64) -> bool {
-        let counted = self.increment(buckets.index(value));
-        if counted {
-            *sum = sum.wrapping_add(value);
-        }
-        counted
+    pub(super) fn count(&mut self, cells: &Cells, value: u64) -> bool {
+        self.increment(cells.bucket(value))
     }
 
-    /// [Counts](Self::count) the leading `entries` that are of this series. Returns those behind them, and a value that was
-    /// refused: then it is that of the entry before.
+    /// [Counts](Self::count) the leading `entries` that are of this series. Returns those behind them, the sum of what was
+    /// counted, and a value that was not: then it is that of the entry before.
     #[inline]
     pub(super) fn count_all<'a, E: Entry>(
         &mut self,
-        buckets: Lookup<'_>,
+        cells: &Cells,
         (series, entries): (SeriesId, &'a [E]),
-        sum: &mut u64,
-    ) -> (&'a [E], Option<u64>) {
+    ) -> (&'a [E], u64, Option<u64>) {
         let mut rest = entries;
+        let mut sum = 0_u64;
         while let [entry, others @ ..] = rest {
             // entries of one series differ from its smallest one by their values
             let value = entry.load().wrapping_sub(series.entry(0));
@@ -65,11 +63,12 @@ impl Counts {
                 break;
             }
             rest = others;
-            if !self.count(buckets, value, sum) {
-                return (rest, Some(value));
+            if !self.count(cells, value) {
+                return (rest, sum, Some(value));
             }
+            sum = sum.wrapping_add(value);
         }
-        (rest, None)
+        (rest, sum, None)
     }
 
     /// Adds to a bucket of the range; returns how many bytes that took. Does nothing outside of the range.
@@ -101,14 +100,14 @@ impl Counts {
         let range = self.range_with(bucket, buckets);
         let at = self.first.saturating_sub(range.start);
         let extended = |counts: &[u16]| {
-            let mut more = vec![0; range.len()];
+            let mut more: Box<[u16]> = vec![0; range.len()].into();
             more.iter_mut().skip(at).zip(counts).for_each(|(more, count)| *more = *count);
             more
         };
         self.low = extended(&self.low);
         self.first = range.start;
         if let Some(carries) = &mut self.carries {
-            carries.0.iter_mut().for_each(|carry| *carry = extended(carry).into());
+            carries.0.iter_mut().for_each(|carry| *carry = extended(carry));
         }
     }
 
@@ -180,7 +179,7 @@ mod tests {
 
     #[test]
     fn counts_go_on_past_sixteen_and_thirty_two_bits() {
-        let mut counts = Counts::EMPTY;
+        let mut counts = Counts::new();
         counts.reach(3, 1_000);
         let mut taken = counts.add(3, 65_534);
         for _ in 0..3 {
@@ -197,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_was_counted_stays_where_it_is_when_the_range_grows_to_either_side() {
-        let mut counts = Counts::EMPTY;
+        let mut counts = Counts::new();
         let mut taken = 0;
         for bucket in [500, 480, 1_001, 7, 0, 1_002] {
             taken += counts.bytes_to_reach(bucket, 1_003);
@@ -210,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_bucket_outside_of_the_range_is_refused() {
-        let mut counts = Counts::EMPTY;
+        let mut counts = Counts::new();
         assert!(!counts.increment(5));
         counts.reach(40, 1_000);
         assert_eq!([31, 32, 47, 48].map(|bucket| counts.increment(bucket)), [false, true, true, false]);

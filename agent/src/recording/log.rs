@@ -18,7 +18,7 @@ pub(super) const COUNTER_SLOTS: usize = if cfg!(heartline_loom) { 2 } else { 128
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Log {
-    /// How many entries were ever written; only the owner writes it.
+    /// How many entries were ever written; only the owner writes it, and counts for itself too.
     written: AtomicUsize,
     /// How many of them are in a store or in the reader's hands; only the holder of `folding` writes it.
     folded: AtomicUsize,
@@ -62,11 +62,16 @@ impl Log {
         }
     }
 
-    /// Writes an entry down; `false` when it filled a block: then the caller makes room before the next one. Only the owner
-    /// calls this.
+    /// How many entries were ever written: where the owner goes on.
+    pub(super) fn written(&self) -> usize {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Writes an entry down as the `written`-th; `false` when it filled a block: then the caller makes room before the next
+    /// one. Only the owner calls this. It says how many it wrote, because what a thread keeps at hand is there sooner than
+    /// the log is.
     #[inline]
-    pub(super) fn push(&self, entry: u64) -> bool {
-        let written = self.written.load(Ordering::Relaxed);
+    pub(super) fn push(&self, written: usize, entry: u64) -> bool {
         self.entries[written % ENTRIES].store(entry, Ordering::Relaxed);
         // publishes the entry to a reader that loads the number
         self.written.store(written.wrapping_add(1), Ordering::Release);
@@ -75,8 +80,7 @@ impl Log {
 
     /// The fault that the model of this log must find: the number says that the entry is there before it is.
     #[cfg(all(test, heartline_loom))]
-    pub(super) fn push_with_planted_fault(&self, entry: u64) -> bool {
-        let written = self.written.load(Ordering::Relaxed);
+    pub(super) fn push_with_planted_fault(&self, written: usize, entry: u64) -> bool {
         self.written.store(written.wrapping_add(1), Ordering::Release);
         self.entries[written % ENTRIES].store(entry, Ordering::Relaxed);
         !written.wrapping_add(1).is_multiple_of(BLOCK_ENTRIES)

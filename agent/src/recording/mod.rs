@@ -30,7 +30,7 @@ pub(crate) mod sync;
 
 pub(crate) use budget::Budget;
 pub(crate) use lease::{add, record, recorder};
-pub(crate) use recent::{FamilyId, recent, remember};
+pub(crate) use recent::Recent;
 pub(crate) use recorder::Reading;
 pub(crate) use series::{SeriesId, Shape, VALUE_MAX};
 pub(crate) use store::SLOT_BYTES;

@@ -33,7 +33,7 @@ fn finds(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
 
 /// What a thread of the host does with its log, without the thread-local.
 fn record(recorder: &Recorder, log: &Log, entry: u64) {
-    if !log.push(entry) {
+    if !log.push(log.written(), entry) {
         recorder.make_room(log);
     }
 }
@@ -69,12 +69,12 @@ fn every_record_is_counted_once_whoever_folds_it() {
 
 #[test]
 fn a_record_that_is_written_over_because_no_room_was_made_is_found() {
-    let careless = |_: &Recorder, log: &Log, entry: u64| assert!(log.push(entry) || entry > 0);
+    let careless = |_: &Recorder, log: &Log, entry: u64| assert!(log.push(log.written(), entry) || entry > 0);
     finds(2, move || two_threads_record_while_a_third_reads(5, careless));
 }
 
 /// A thread records while two others drain its log; afterwards all together have everything.
-fn owner_and_readers_share_a_log(push: fn(&Log, u64) -> bool) {
+fn owner_and_readers_share_a_log(push: fn(&Log, usize, u64) -> bool) {
     let log = Arc::new(Log::new());
     let folded = Arc::new(loom::sync::Mutex::new(Vec::new()));
     let readers = [(); 2].map(|()| {
@@ -86,7 +86,7 @@ fn owner_and_readers_share_a_log(push: fn(&Log, u64) -> bool) {
             folded.lock().unwrap().extend(entries.into_iter().flatten().map(Entry::load));
             true
         };
-        if !push(&log, entry) {
+        if !push(&log, log.written(), entry) {
             while !log.make_room(fold) {
                 thread::yield_now();
             }

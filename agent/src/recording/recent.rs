@@ -1,162 +1,194 @@
-//! HOT: which series the calling thread found by static labels before. What the labels mean is not known here.
+//! HOT: which series static labels had before, by where they are in memory. What the labels mean is not known here.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::series::SeriesId;
 
-/// Labels that an entry holds; more of them are not kept here.
+/// Labels that are told apart; more of them are not kept here.
 const LABELS: usize = 4;
-/// Entries of a thread: 18 KiB, of which the system backs what was used.
-const ENTRIES: usize = 256;
-/// How far from its own place an entry may lie.
+/// Places of the first table, which most metrics need not leave, and of the second one.
+const PLACES: usize = 512;
+const PLACES_MORE: usize = 2_048;
+/// How many places a series may stand at: its own, and those behind it.
 const REACH: usize = 4;
+/// An odd factor for each label: a sum of products tells apart texts that lie close together.
+const FACTORS: [u32; LABELS] = [0x9e37_79b9, 0x85eb_ca6b, 0xc2b2_ae35, 0x27d4_eb2f];
 
-/// A set of label names of one metric and agent, for as long as the process runs. How many names there are is the
-/// family's: of two with the same id, the values are as many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FamilyId(u32);
+/// Bytes of all tables of this process.
+static BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Where a label is in memory, and how long it is: equal ones are the same static text.
+/// The series of one metric that were found by static labels, as long as the metric's family lives. What is there stays, so that
+/// all threads read it without a write between them.
 #[derive(Debug)]
-struct Kept {
-    at: Cell<usize>,
-    len: Cell<usize>,
+pub(crate) struct Recent<const N: usize> {
+    first: OnceLock<Table<N, PLACES>>,
+    /// For what finds no place in the first.
+    more: OnceLock<Table<N, PLACES_MORE>>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    family: Cell<u32>,
-    series: Cell<SeriesId>,
-    labels: [Kept; LABELS],
+struct Table<const N: usize, const P: usize>(Box<[Place<N>; P]>);
+
+/// Written once, by whichever thread is first.
+type Place<const N: usize> = OnceLock<Known<N>>;
+
+/// A series and its labels; those that are the same text in the same place are the same.
+#[derive(Debug)]
+struct Known<const N: usize> {
+    values: [&'static str; N],
+    series: SeriesId,
 }
 
-thread_local! {
-    /// All zeros, so that the system backs it when it is used, and without a destructor, so that it can be used until the
-    /// thread has ended.
-    static RECENT: [Entry; ENTRIES] = const { [const { Entry::empty() }; ENTRIES] };
+/// Bytes of all tables there are.
+pub(super) fn bytes() -> usize {
+    BYTES.load(Ordering::Relaxed)
 }
 
-impl FamilyId {
-    /// No family: nothing is kept for it.
-    const NONE: Self = Self(u32::MAX);
-
-    /// The next one; [`NONE`](Self::NONE) after four billion.
-    pub(crate) fn next() -> Self {
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        let next = |last: u32| last.checked_add(1);
-        LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_or(Self::NONE, |last| Self(last + 1))
-    }
-}
-
-/// The place of an entry. Texts of one program lie close together, so that the highest bits of products tell them apart
-/// best; each product carries what was mixed in before to them.
+/// The place of these labels among so many, a power of two: the [multiply-shift hash](https://arxiv.org/abs/1504.06804) of their
+/// addresses. The texts of one program differ in the lower half of theirs.
 #[inline]
-fn place<const N: usize>(family: FamilyId, values: &[&'static str; N]) -> usize {
-    let mixed = values.iter().fold(u64::from(family.0), |mixed, value| {
-        (mixed ^ value.as_ptr().addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    });
-    #[expect(clippy::cast_possible_truncation, reason = "the eight highest bits")]
-    let place = (mixed >> (u64::BITS - ENTRIES.trailing_zeros())) as usize;
-    place
+fn place<const N: usize>(values: &[&'static str; N], places: usize) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    let products =
+        values.iter().zip(FACTORS).map(|(value, factor)| (value.as_ptr().addr() as u32).wrapping_mul(factor));
+    let hash = products.fold(0, u32::wrapping_add);
+    (hash >> (u32::BITS - places.trailing_zeros())) as usize
 }
 
-impl Kept {
-    const fn none() -> Self {
-        Self { at: Cell::new(0), len: Cell::new(0) }
-    }
-}
-
-impl Entry {
-    const fn empty() -> Self {
-        Self { family: Cell::new(0), series: Cell::new(SeriesId::SINK), labels: [const { Kept::none() }; LABELS] }
-    }
-
+impl<const N: usize> Known<N> {
     #[inline]
-    fn is<const N: usize>(&self, family: FamilyId, values: &[&'static str; N]) -> bool {
-        let is_same =
-            |(kept, value): (&Kept, &&str)| kept.at.get() == value.as_ptr().addr() && kept.len.get() == value.len();
-        self.family.get() == family.0 && self.labels.iter().zip(values).all(is_same)
+    fn is(&self, values: &[&'static str; N]) -> bool {
+        self.values.iter().zip(values).all(|(known, value)| std::ptr::eq(*known, *value))
     }
 }
 
-/// The series that these labels had before.
-#[inline]
-pub(crate) fn recent<const N: usize>(family: FamilyId, values: &[&'static str; N]) -> Option<SeriesId> {
-    let place = place(family, values);
-    RECENT.with(|entries| {
-        let entry = &entries[place % ENTRIES];
-        if entry.is(family, values) {
-            return Some(entry.series.get());
-        }
-        recent_near(entries, place, family, values)
-    })
-}
+impl<const N: usize, const P: usize> Table<N, P> {
+    const BYTES: usize = size_of::<[Place<N>; P]>();
 
-/// One in eight lies beside its place, where a thread records 64 series.
-#[cold]
-#[inline(never)]
-fn recent_near<const N: usize>(
-    entries: &[Entry; ENTRIES],
-    place: usize,
-    family: FamilyId,
-    values: &[&'static str; N],
-) -> Option<SeriesId> {
-    let mut near = (place + 1..place + REACH).map(|at| &entries[at % ENTRIES]);
-    near.find(|entry| entry.is(family, values)).map(|entry| entry.series.get())
-}
-
-/// Remembers the series of these labels, which lives as long as something records with `family`. More labels than an entry
-/// holds are not kept.
-#[cold]
-pub(crate) fn remember<const N: usize>(family: FamilyId, values: &[&'static str; N], series: SeriesId) {
-    if N > LABELS || family == FamilyId::NONE {
-        return;
+    fn new() -> Self {
+        BYTES.fetch_add(Self::BYTES, Ordering::Relaxed);
+        let places: Vec<Place<N>> = (0..P).map(|_| OnceLock::new()).collect();
+        Self(places.try_into().unwrap_or_else(|_| unreachable!("so many were made")))
     }
-    let place = place(family, values);
-    RECENT.with(|entries| {
-        let mut near = (place..place + REACH).map(|at| &entries[at % ENTRIES]);
-        let entry = near.find(|entry| entry.family.get() == 0).unwrap_or(&entries[place]);
-        entry.family.set(family.0);
-        entry.series.set(series);
-        for (kept, value) in entry.labels.iter().zip(values) {
-            kept.at.set(value.as_ptr().addr());
-            kept.len.set(value.len());
+
+    /// The series that these labels had before, if it stands in its own place.
+    #[inline]
+    fn find(&self, values: &[&'static str; N]) -> Option<SeriesId> {
+        let known = self.0[place(values, P) % P].get()?;
+        known.is(values).then_some(known.series)
+    }
+
+    /// The same, in any place that it may have.
+    fn find_near(&self, values: &[&'static str; N]) -> Option<SeriesId> {
+        let first = place(values, P);
+        for at in first..first + REACH {
+            // nothing stands behind a free place
+            let known = self.0[at % P].get()?;
+            if known.is(values) {
+                return Some(known.series);
+            }
         }
-    });
+        None
+    }
+
+    /// Puts a series into the first free place that it may have; leaves it with the caller where there is none.
+    fn keep(&self, known: &mut Option<Known<N>>) {
+        let Some(first) = known.as_ref().map(|known| place(&known.values, P)) else { return };
+        for at in first..first + REACH {
+            match known.take().map(|known| self.0[at % P].set(known)) {
+                Some(Err(taken)) => *known = Some(taken),
+                _ => return,
+            }
+        }
+    }
+}
+
+impl<const N: usize> Recent<N> {
+    pub(crate) const fn new() -> Self {
+        Self { first: OnceLock::new(), more: OnceLock::new() }
+    }
+
+    /// The series that these labels had before, if it is found at once.
+    #[inline]
+    pub(crate) fn find(&self, values: &[&'static str; N]) -> Option<SeriesId> {
+        self.first.get()?.find(values)
+    }
+
+    /// The series that these labels had before, wherever it stands: one in twenty does elsewhere, where there are 64.
+    pub(crate) fn find_elsewhere(&self, values: &[&'static str; N]) -> Option<SeriesId> {
+        let first = self.first.get().and_then(|table| table.find_near(values));
+        first.or_else(|| self.more.get()?.find_near(values))
+    }
+
+    /// Keeps the series of these labels, which lives as long as this. More labels than are told apart are not kept, nor what
+    /// finds no place.
+    #[cold]
+    pub(crate) fn remember(&self, values: [&'static str; N], series: SeriesId) {
+        if N <= LABELS {
+            let mut known = Some(Known { values, series });
+            self.first.get_or_init(Table::new).keep(&mut known);
+            if known.is_some() {
+                self.more.get_or_init(Table::new).keep(&mut known);
+            }
+        }
+    }
+}
+
+impl<const N: usize, const P: usize> Drop for Table<N, P> {
+    fn drop(&mut self) {
+        BYTES.fetch_sub(Self::BYTES, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_family_does_not_find_what_another_kept_for_the_same_labels() {
-        let (one, other) = (FamilyId::next(), FamilyId::next());
-        remember(one, &["GET", "/carts"], SeriesId::from_index(7));
-        assert_eq!(recent(one, &["GET", "/carts"]), Some(SeriesId::from_index(7)));
-        assert_eq!((recent(other, &["GET", "/carts"]), recent(one, &["GET", "/cart"])), (None, None));
-        assert_eq!(recent(one, &["/carts", "GET"]), None);
+    fn found<const N: usize>(recent: &Recent<N>, values: [&'static str; N]) -> Option<SeriesId> {
+        recent.find(&values).or_else(|| recent.find_elsewhere(&values))
     }
 
     #[test]
-    fn what_was_evicted_is_not_found_and_what_is_found_is_right() {
-        let family = FamilyId::next();
+    fn labels_are_found_by_their_place_in_memory_and_their_order() {
+        let recent = Recent::new();
+        recent.remember(["GET", "/carts"], SeriesId::from_index(7));
+        assert_eq!(found(&recent, ["GET", "/carts"]), Some(SeriesId::from_index(7)));
+        assert_eq!((found(&recent, ["GET", "/cart"]), found(&recent, ["/carts", "GET"])), (None, None));
+        assert_eq!(found(&recent, ["GET", &"/carts"[..5]]), None);
+    }
+
+    #[test]
+    fn what_is_found_is_right_and_nearly_all_of_a_thousand_are() {
+        let recent = Recent::new();
         let all: Vec<&'static str> =
-            (0..2_000).map(|i| &*String::from("a label of its own").repeat(i + 1).leak()).collect();
+            (0..1_000).map(|i| &*String::from("a label of its own").repeat(i % 100 + 1).leak()).collect();
         for (at, value) in all.iter().enumerate() {
-            remember(family, &[value], SeriesId::from_index(at + 1));
+            recent.remember([value], SeriesId::from_index(at + 1));
         }
         let found: Vec<(usize, SeriesId)> =
-            all.iter().enumerate().filter_map(|(at, value)| Some((at, recent(family, &[value])?))).collect();
-        assert!((10..=ENTRIES).contains(&found.len()), "{}", found.len());
+            all.iter().enumerate().filter_map(|(at, value)| Some((at, found(&recent, [value])?))).collect();
+        assert!(found.len() > 850, "{}", found.len());
         assert!(found.iter().all(|(at, series)| *series == SeriesId::from_index(at + 1)));
     }
 
     #[test]
-    fn more_labels_than_an_entry_holds_are_not_kept() {
-        let family = FamilyId::next();
-        remember(family, &["a", "b", "c", "d", "e"], SeriesId::from_index(1));
-        assert_eq!(recent(family, &["a", "b", "c", "d", "e"]), None);
+    fn more_labels_than_are_told_apart_are_not_kept() {
+        let recent = Recent::new();
+        recent.remember(["a", "b", "c", "d", "e"], SeriesId::from_index(1));
+        assert_eq!(found(&recent, ["a", "b", "c", "d", "e"]), None);
+    }
+
+    #[test]
+    fn threads_that_remember_the_same_labels_all_find_them() {
+        let recent = Recent::new();
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    recent.remember(["GET", "200"], SeriesId::from_index(3));
+                    assert_eq!(found(&recent, ["GET", "200"]), Some(SeriesId::from_index(3)));
+                });
+            }
+        });
     }
 }

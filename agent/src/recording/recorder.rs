@@ -236,11 +236,11 @@ impl Recorder {
         added.fold(logs.kept[slot], u64::wrapping_add)
     }
 
-    /// Bytes that no agent's budget counts: logs, and what stores have ready.
+    /// Bytes that no agent's budget counts: logs, what stores have ready, and where static labels are known from.
     pub(crate) fn spare_bytes(&self) -> usize {
         let logs = self.logs.lock().all.len() * size_of::<Log>();
         let stores: usize = self.stores.iter().map(|store| store.lock().spare_bytes()).sum();
-        logs + stores + Tally::BYTES
+        logs + stores + Tally::BYTES + super::recent::bytes()
     }
 }
 

@@ -13,9 +13,9 @@ pub(crate) const VALUE_MAX: u64 = (1 << VALUE_BITS) - 1;
 /// How many series a process can have at a time.
 const SERIES_MAX: u32 = (1 << (u64::BITS - VALUE_BITS)) - 1;
 
-/// A series of this process, as long as its handle lives.
+/// A series of this process, as long as its handle lives. It is kept where entries have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SeriesId(u32);
+pub(crate) struct SeriesId(u64);
 
 impl SeriesId {
     /// The series that nobody reads: for those beyond the sixteen millionth.
@@ -23,23 +23,25 @@ impl SeriesId {
 
     /// The `index`-th series, the sink when there cannot be that many.
     pub(super) fn from_index(index: usize) -> Self {
-        u32::try_from(index).ok().filter(|&index| index <= SERIES_MAX).map_or(Self::SINK, Self)
+        let index = u32::try_from(index).ok().filter(|&index| index <= SERIES_MAX);
+        index.map_or(Self::SINK, |index| Self(u64::from(index) << VALUE_BITS))
     }
 
+    #[inline]
     pub(super) const fn index(self) -> usize {
-        self.0 as usize
+        (self.0 >> VALUE_BITS) as usize
     }
 
     /// A value of this series, at most [`VALUE_MAX`].
     #[inline]
     pub(super) const fn entry(self, value: u64) -> u64 {
-        (self.0 as u64) << VALUE_BITS | value
+        self.0 | value
     }
 
     /// The series of an entry.
     #[inline]
     pub(super) const fn of(entry: u64) -> Self {
-        Self((entry >> VALUE_BITS) as u32)
+        Self(entry & !VALUE_MAX)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use heartline_shared::buckets::BUCKETS_MAX;
+use heartline_shared::buckets::{BUCKETS_MAX, Cells};
+use heartline_shared::{Grid, GridKind};
 
 use super::counts::Counts;
 use super::log::Entry;
@@ -89,13 +90,18 @@ impl Tally {
 struct Slot {
     counts: Counts,
     sum: u64,
+    /// The shape's; of any grid while there is none, and no counts either.
+    cells: Cells,
     shape: Option<Arc<Shape>>,
     /// Counts by group of buckets, once memory is short.
     coarse: Option<Box<Counts>>,
 }
 
 impl Slot {
-    const EMPTY: Self = Self { counts: Counts::EMPTY, sum: 0, shape: None, coarse: None };
+    fn empty() -> Self {
+        let cells = Grid::of(GridKind::Duration).cells().clone();
+        Self { counts: Counts::new(), sum: 0, cells, shape: None, coarse: None }
+    }
 
     /// Adds to a bucket whatever memory that takes; where memory is short and the first store has this slot, to the
     /// bucket's group.
@@ -116,7 +122,7 @@ impl Slot {
             return;
         }
         let group = shape.grid.group(bucket);
-        let coarse = self.coarse.get_or_insert_with(|| Box::new(Counts::EMPTY));
+        let coarse = self.coarse.get_or_insert_with(|| Box::new(Counts::new()));
         let before = coarse.bytes();
         coarse.reach(group, shape.grid.groups());
         coarse.add(group, amount);
@@ -170,14 +176,15 @@ impl Store {
         let mut rest = entries;
         while let [first, others @ ..] = rest {
             let series = SeriesId::of(first.load());
-            let Some(Slot { counts, sum, shape: Some(shape), .. }) = self.slots.get_mut(series.index()) else {
+            let Some(Slot { counts, sum, cells, shape: Some(_), .. }) = self.slots.get_mut(series.index()) else {
                 rest = if self.open(series, shape_of) { rest } else { others };
                 continue;
             };
-            let (others, refused) = counts.count_all(shape.grid.lookup(), (series, rest), sum);
+            let (others, counted, refused) = counts.count_all(cells, (series, rest));
+            *sum = sum.wrapping_add(counted);
             rest = others;
             if let Some(value) = refused {
-                self.put_off(series, value);
+                self.count_slowly(series, value);
             }
         }
     }
@@ -187,12 +194,17 @@ impl Store {
         for entry in entries.iter().map(Entry::load) {
             let series = SeriesId::of(entry);
             let value = entry - series.entry(0);
-            let Some(Slot { counts, sum, shape: Some(shape), .. }) = self.slots.get_mut(series.index()) else {
+            let Some(slot) = self.slots.get_mut(series.index()) else {
                 self.fold_runs(&[entry], shape_of);
                 continue;
             };
-            if !counts.count(shape.grid.lookup(), value, sum) {
-                self.put_off(series, value);
+            // a slot of no series has no counts
+            if slot.counts.count(&slot.cells, value) {
+                slot.sum = slot.sum.wrapping_add(value);
+            } else if slot.shape.is_some() {
+                self.count_slowly(series, value);
+            } else {
+                self.fold_runs(&[entry], shape_of);
             }
         }
     }
@@ -208,18 +220,26 @@ impl Store {
         if self.slots.len() <= at {
             let slots = (at + 1).next_multiple_of(SLOTS_STEP).max(self.slots.len() / 4 * 5);
             self.slots.reserve_exact(slots - self.slots.len());
-            self.slots.resize_with(slots, || Slot::EMPTY);
+            self.slots.resize_with(slots, Slot::empty);
         }
-        self.slots[at].shape = Some(shape);
+        let slot = &mut self.slots[at];
+        slot.cells = shape.grid.cells().clone();
+        slot.shape = Some(shape);
         true
     }
 
-    /// Counts a value for which its series has no memory here: that is had when the next reader comes.
+    /// Counts a value that a series refused: one that lies beside several boundaries, or for which it has no memory here. That
+    /// is had when the next reader comes.
     #[cold]
-    fn put_off(&mut self, series: SeriesId, value: u64) {
+    fn count_slowly(&mut self, series: SeriesId, value: u64) {
         let Some(slot) = self.slots.get_mut(series.index()) else { return };
         let Some(shape) = &slot.shape else { return };
         let bucket = shape.grid.index(value);
+        let is_beside_several = slot.cells.bucket(value) == Cells::CROWDED;
+        if is_beside_several && slot.counts.increment(bucket) {
+            slot.sum = slot.sum.wrapping_add(value);
+            return;
+        }
         // it was refused although it is in the range: the count has wrapped
         let is_carry = slot.counts.reaches(bucket);
         if !is_carry && self.rank == Rank::Further && shape.budget.is_short() {
@@ -280,7 +300,7 @@ impl Store {
     pub(super) fn clear(&mut self, series: SeriesId) {
         self.settle();
         if let Some(slot) = self.slots.get_mut(series.index()) {
-            *slot = Slot::EMPTY;
+            *slot = Slot::empty();
         }
     }
 

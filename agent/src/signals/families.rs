@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::instruments::{Counter, Histogram};
-use crate::recording::{self, FamilyId};
+use crate::recording::Recent;
 use crate::registry::{ByLabels, Registry};
 
 /// Histograms of one metric by the values of `N` labels, whose names are given once.
@@ -29,12 +29,12 @@ use crate::registry::{ByLabels, Registry};
 #[derive(Debug)]
 pub struct HistogramFamily<const N: usize> {
     series: ByLabels<N>,
-    id: FamilyId,
+    recent: Recent<N>,
 }
 
 impl<const N: usize> HistogramFamily<N> {
     pub(crate) fn new(registry: &Arc<Registry>, metric: &str, names: [&str; N]) -> Self {
-        Self { series: ByLabels::new::<Histogram>(registry, metric, names), id: FamilyId::next() }
+        Self { series: ByLabels::new::<Histogram>(registry, metric, names), recent: Recent::new() }
     }
 
     /// Records how long something took, for the series of these label values. Cost: hashing the values, and comparing them.
@@ -56,12 +56,13 @@ impl<const N: usize> HistogramFamily<N> {
     }
 
     /// As [`record`](Self::record), for at most four values that live as long as the process: literals, names of enum
-    /// variants. The calling thread remembers by their addresses which series they had, and does not look at the text.
+    /// variants. The family remembers by their addresses which series they had, and does not look at the text.
     #[inline]
     pub fn record_static(&self, values: [&'static str; N], duration: Duration) {
-        match recording::recent(self.id, &values) {
+        match self.recent.find(&values) {
             Some(series) => Histogram::record_into(series, duration),
-            None => self.record_and_remember(values, duration),
+            // a copy, so that values that were found at once need not be in memory
+            None => self.record_otherwise(std::array::from_fn(|at| values[at]), duration),
         }
     }
 
@@ -71,11 +72,16 @@ impl<const N: usize> HistogramFamily<N> {
     }
 
     #[cold]
-    fn record_and_remember(&self, values: [&'static str; N], duration: Duration) {
+    #[inline(never)]
+    fn record_otherwise(&self, values: [&'static str; N], duration: Duration) {
+        if let Some(series) = self.recent.find_elsewhere(&values) {
+            Histogram::record_into(series, duration);
+            return;
+        }
         self.record(values, duration);
         // not the overflow series: how often it was used is counted where it is looked up
         if let Some(histogram) = self.series.find::<Histogram>(values) {
-            recording::remember(self.id, &values, histogram.id());
+            self.recent.remember(values, histogram.id());
         }
     }
 }
