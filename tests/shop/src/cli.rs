@@ -53,6 +53,9 @@ struct Arguments {
     /// Requests that take as many milliseconds are slow and keep their spans; 0 keeps those of all.
     #[arg(long, value_name = "MS", default_value_t = 500)]
     slow_request: u64,
+    /// Hold as many MiB from the beginning to the end, as a shop with more to remember would.
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    hold: usize,
     /// File with the token that reading the agent takes.
     #[arg(long, value_name = "F")]
     read_token_file: Option<PathBuf>,
@@ -76,6 +79,8 @@ pub(crate) struct Settings {
     /// The other shop that takes payments.
     pub(crate) payments: Option<String>,
     pub(crate) slow_request: Duration,
+    /// MiB that are held all the time.
+    pub(crate) hold: usize,
     pub(crate) read_token: Option<String>,
     pub(crate) admin_token: Option<String>,
     pub(crate) database_url: Option<String>,
@@ -106,6 +111,7 @@ impl Settings {
             otlp: arguments.otlp,
             payments: arguments.payments,
             slow_request: Duration::from_millis(arguments.slow_request),
+            hold: arguments.hold,
             database_url: variable("DATABASE_URL")?,
             redis_url: variable("REDIS_URL")?,
             rate_limit: rate_limit()?,

@@ -50,6 +50,8 @@ struct Running {
     server: JoinHandle<std::io::Result<()>>,
     stop_server: watch::Sender<bool>,
     address: SocketAddr,
+    /// What [`Settings::hold`] asks for.
+    held: Vec<Vec<u8>>,
 }
 
 /// Why the shop ends.
@@ -116,6 +118,8 @@ impl Running {
         })?;
         let address = listener.local_addr().context("asking for the shop's own address")?;
         let agent = start_agent(settings)?;
+        // written to, so that its pages are there
+        let held = (0..settings.hold).map(|_| vec![1; 1 << 20]).collect();
         let (faults, truth) = (Faults::default(), Arc::new(Truth::default()));
         let url = settings.database_url.as_deref();
         let database = Database::open(url, data, &agent, faults.clone(), Arc::clone(&truth)).await?;
@@ -166,7 +170,7 @@ impl Running {
         let (stop_server, stopped) = watch::channel(false);
         let router = api::router(Arc::clone(&shop), &agent);
         let server = tokio::spawn(answer(listener, router, stopped));
-        Ok(Self { shop, agent, workers, provider, tasks, server, stop_server, address })
+        Ok(Self { shop, agent, workers, provider, tasks, server, stop_server, address, held })
     }
 
     async fn stop(self) -> anyhow::Result<()> {
@@ -186,6 +190,7 @@ impl Running {
             Err(error @ heartline::Error::Flush(_)) => tracing::warn!(%error, "the agent ended"),
             ended => ended.context("ending the agent")?,
         }
+        drop(self.held);
         Ok(())
     }
 }
