@@ -18,11 +18,12 @@ pub const ANSWER: &str = "hello";
 const ROUTE: &str = "/users/{id}";
 
 /// The ways, bare first, then a layer that does nothing, then ours.
-pub const ALL: [&str; 9] = [
+pub const ALL: [&str; 10] = [
     "bare",
     "an empty layer",
     "heartline in the handler",
     "heartline as a layer",
+    "heartline as any tower layer",
     "TraceLayer, no subscriber",
     "TraceLayer, formatting",
     "axum-prometheus",
@@ -51,6 +52,10 @@ pub fn observed(how: &str) -> Result<(Router, Option<Agent>), heartline::Error> 
             return Ok((Router::new().route(ROUTE, get(agent.timed(ROUTE, hello))), Some(agent)));
         }
         "heartline as a layer" => {
+            let agent = agent()?;
+            return Ok((plain.layer(agent.axum_layer()), Some(agent)));
+        }
+        "heartline as any tower layer" => {
             let agent = agent()?;
             return Ok((plain.layer(agent.http_layer()), Some(agent)));
         }

@@ -6,6 +6,9 @@
 //! unmatched, with their status and without a path. Around the router (`ServiceBuilder::layer(..).service(router)`) the
 //! layer sees requests before they are matched, and all of them are unmatched.
 //!
+//! [`Agent::axum_layer`] does what [`Agent::http_layer`] does. It knows that answers are axum's, and leaves alone those that go
+//! out with their heads, where axum puts each body from any other layer into a box.
+//!
 //! ```
 //! # fn main() -> Result<(), heartline::Error> {
 //! use axum::{Router, routing::get};
@@ -13,14 +16,14 @@
 //! let agent = heartline::Agent::builder("shop").start()?;
 //! let app: Router = Router::new()
 //!     .route("/products/{id}", get(async || "a product"))
-//!     .layer(agent.http_layer());
+//!     .layer(agent.axum_layer());
 //! # Ok(()) }
 //! ```
 
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
@@ -29,7 +32,10 @@ use axum::response::Response;
 use http::Extensions;
 use pin_project_lite::pin_project;
 
-use super::tower::{FixedRoute, ObservedBody, OpenRequest};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::tower::{FixedRoute, HttpLayer, ObservedBody, OpenRequest};
 use crate::Agent;
 
 /// The template of the route that axum matched.
@@ -38,6 +44,23 @@ pub(super) fn matched_path(extensions: &Extensions) -> Option<&str> {
 }
 
 impl Agent {
+    /// A layer for axum's routers that counts and times requests by route, method and status, as [`http_layer`](Self::http_layer)
+    /// does for any tower service. A body that is longer than 16 KiB, or does not say how long it is, is boxed once more.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), heartline::Error> {
+    /// use axum::{Router, routing::get};
+    ///
+    /// let agent = heartline::Agent::builder("shop").start()?;
+    /// let app: Router = Router::new()
+    ///     .route("/products/{id}", get(async || "a product"))
+    ///     .layer(agent.axum_layer().request_ids());
+    /// # Ok(()) }
+    /// ```
+    pub fn axum_layer(&self) -> AxumLayer {
+        AxumLayer(self.http_layer())
+    }
+
     /// Counts and times one handler, for services that observe some routes and not others. A body that is
     /// longer than 16 KiB, or does not say how long it is, is boxed once more. Use it or the layer; with both, a request counts twice.
     ///
@@ -61,6 +84,87 @@ impl Agent {
     }
 }
 
+/// Counts and times the requests of an axum router; see [`Agent::axum_layer`]. Clones share their look-up tables.
+#[derive(Debug, Clone)]
+pub struct AxumLayer(HttpLayer);
+
+impl AxumLayer {
+    /// As [`HttpLayer::request_ids`].
+    #[must_use]
+    pub fn request_ids(self) -> Self {
+        Self(self.0.request_ids())
+    }
+}
+
+impl<S> Layer<S> for AxumLayer {
+    type Service = AxumService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        AxumService { inner, layer: self.0.clone() }
+    }
+}
+
+/// The service that [`AxumLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct AxumService<S> {
+    inner: S,
+    layer: HttpLayer,
+}
+
+impl<S: Service<Request, Response = Response>> Service<Request> for AxumService<S> {
+    type Response = Response;
+    type Error = S::Error;
+    type Future = AxumFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let mut open = self.layer.open(&request);
+        let watching = open.watch();
+        let inner = self.inner.call(request);
+        watching.passed();
+        AxumFuture { inner, open }
+    }
+}
+
+pin_project! {
+    /// The answer of an [`AxumService`], pending. Dropped, the request counts as cancelled.
+    #[derive(Debug)]
+    pub struct AxumFuture<F> {
+        #[pin]
+        inner: F,
+        open: OpenRequest,
+    }
+}
+
+impl<F: Future<Output = Result<Response, E>>, E> Future for AxumFuture<F> {
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let watching = this.open.watch();
+        let mut polled = this.inner.poll(context);
+        watching.passed();
+        match &mut polled {
+            Poll::Ready(Ok(response)) => answered(this.open, response),
+            Poll::Ready(Err(_)) => this.open.failed(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+}
+
+/// The answer is there. It is changed where it stands, because it is long, and only when its body keeps the request open.
+#[inline]
+fn answered(request: &mut OpenRequest, response: &mut Response) {
+    if let Some(open) = request.answered(response) {
+        let body = std::mem::take(response.body_mut());
+        *response.body_mut() = Body::new(ObservedBody::new(body, Some(open)));
+    }
+}
+
 /// A handler whose requests are counted and timed; see [`Agent::timed`].
 #[derive(Debug, Clone)]
 pub struct Timed<H> {
@@ -78,7 +182,9 @@ where
 
     fn call(self, request: Request, state: S) -> Self::Future {
         let mut open = OpenRequest::new(self.route.start(request.method()), &request);
-        let inner = open.watch(|| self.handler.call(request, state));
+        let watching = open.watch();
+        let inner = self.handler.call(request, state);
+        watching.passed();
         TimedFuture { inner, open }
     }
 }
@@ -98,10 +204,12 @@ impl<F: Future<Output = Response>> Future for TimedFuture<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
         let this = self.project();
-        let response = ready!(this.open.watch(|| this.inner.poll(context)));
-        Poll::Ready(match this.open.answered(&response) {
-            None => response,
-            open => response.map(|body| Body::new(ObservedBody::new(body, open))),
-        })
+        let watching = this.open.watch();
+        let mut polled = this.inner.poll(context);
+        watching.passed();
+        if let Poll::Ready(response) = &mut polled {
+            answered(this.open, response);
+        }
+        polled
     }
 }

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `tower` | requests through any tower service that speaks [`http`] | [`Agent::http_layer`](crate::Agent::http_layer) |
 //! | `tower` | nothing: the endpoint as a service of the host's own router | [`Agent::endpoint`](crate::Agent::endpoint) |
-//! | `axum` | the same layer learns the route template; single handlers | [`Agent::timed`](crate::Agent::timed) |
+//! | `axum` | the same for axum's routers, which say the route template | [`Agent::axum_layer`](crate::Agent::axum_layer) |
+//! | `axum` | single handlers | [`Agent::timed`](crate::Agent::timed) |
 //! | `sqlx` | queries, their rows and errors, the connection pool | [`Agent::sqlx`](crate::Agent::sqlx) |
 //! | `moka` | an in-process cache tier | [`Agent::moka`](crate::Agent::moka) |
 //! | `redis` | a cache tier on a Redis server | [`Agent::redis_cache`](crate::Agent::redis_cache) |
@@ -38,7 +39,7 @@ mod unwinding;
 #[cfg(feature = "apalis")]
 pub use self::apalis::{JobFuture, JobLayer, JobService};
 #[cfg(feature = "axum")]
-pub use self::axum::{Timed, TimedFuture};
+pub use self::axum::{AxumFuture, AxumLayer, AxumService, Timed, TimedFuture};
 #[cfg(feature = "moka")]
 pub use self::moka::{ObservedCache, ObservedCacheBuilder};
 #[cfg(feature = "opentelemetry_sdk")]

@@ -10,7 +10,7 @@
 //!     .start()?;
 //! let app: Router = Router::new()
 //!     .route("/products/{id}", get(async || "a product"))
-//!     .layer(agent.http_layer())
+//!     .layer(agent.axum_layer())
 //!     .nest_service("/ops", agent.endpoint());   // behind the layer: the agent does not count who asks it
 //! // heartline http://shop.internal:8080/ops
 //! # Ok(()) }

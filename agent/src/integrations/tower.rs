@@ -35,6 +35,7 @@ use super::ROUTE_SOURCES;
 use super::unwinding::{EndedByPanic, Unwinding};
 use crate::registry::AppendMap;
 use crate::signals::spent::Mark;
+use crate::trace::Scope;
 use crate::{Agent, RequestGuard, Route};
 
 /// Where a request says which trace it belongs to, and an answer which request it answers.
@@ -121,6 +122,24 @@ impl HttpLayer {
     pub fn request_ids(mut self) -> Self {
         self.reads_request_ids = true;
         self
+    }
+}
+
+impl HttpLayer {
+    /// A request begins.
+    pub(super) fn open<B>(&self, request: &Request<B>) -> OpenRequest {
+        let mut guard = if let Some(route) = &self.fixed {
+            route.start(request.method())
+        } else {
+            let template = ROUTE_SOURCES.iter().find_map(|source| source(request.extensions()));
+            self.routes.start(request.method(), template)
+        };
+        if self.reads_request_ids
+            && let Some(id) = value_of(request.headers(), &REQUEST_ID).and_then(|id| id.to_str().ok())
+        {
+            guard.request_id(id);
+        }
+        OpenRequest::new(guard, request)
     }
 }
 
@@ -237,19 +256,10 @@ where
     }
 
     fn call(&mut self, request: Request<Sent>) -> Self::Future {
-        let mut guard = if let Some(route) = &self.layer.fixed {
-            route.start(request.method())
-        } else {
-            let template = ROUTE_SOURCES.iter().find_map(|source| source(request.extensions()));
-            self.layer.routes.start(request.method(), template)
-        };
-        if self.layer.reads_request_ids
-            && let Some(id) = value_of(request.headers(), &REQUEST_ID).and_then(|id| id.to_str().ok())
-        {
-            guard.request_id(id);
-        }
-        let mut open = OpenRequest::new(guard, &request);
-        let inner = open.watch(|| self.inner.call(request));
+        let mut open = self.layer.open(&request);
+        let watching = open.watch();
+        let inner = self.inner.call(request);
+        watching.passed();
         HttpFuture { inner, open }
     }
 }
@@ -278,20 +288,17 @@ impl OpenRequest {
         Self { guard: Some(guard), answer_has_body: *method != Method::HEAD && *method != Method::CONNECT }
     }
 
-    /// Runs a call into the service; if it panics, so did the request.
-    pub(super) fn watch<T>(&mut self, call: impl FnOnce() -> T) -> T {
-        let _scope = self.guard.as_ref().map(RequestGuard::scope);
-        let mark = Mark::now();
-        let done = Unwinding::watch(&mut self.guard, call);
-        if let Some(guard) = &mut self.guard {
-            guard.add_since(&mark);
-        }
-        done
+    /// A call into the service begins; if it panics, so did the request.
+    #[inline]
+    pub(super) fn watch(&mut self) -> Watching<'_> {
+        let scope = self.guard.as_ref().map(RequestGuard::scope);
+        Watching { unwinding: Unwinding::begin(&mut self.guard), mark: Mark::now(), _scope: scope }
     }
 
     /// The head is there: the guard ends here when no body will keep it open, and belongs to the body otherwise.
-    pub(super) fn answered<B: Body>(&mut self, response: &Response<B>) -> Option<OpenBody> {
-        let mut guard = self.guard.take()?;
+    #[inline]
+    pub(super) fn answered<B: Body>(&mut self, response: &Response<B>) -> Option<Box<OpenBody>> {
+        let guard = self.guard.as_mut()?;
         let nanos = guard.elapsed_nanos();
         if guard.is_slow_after(nanos)
             && let Some(id) = value_of(response.headers(), &REQUEST_ID).and_then(|id| id.to_str().ok())
@@ -301,10 +308,12 @@ impl OpenRequest {
         let (status, size) = (response.status(), response.body().size_hint().exact());
         let goes_with_head = size.is_some_and(|size| size <= WITH_HEAD_MAX);
         if goes_with_head || !self.answer_has_body || has_no_body(status) || response.body().is_end_stream() {
-            guard.finish_after(nanos, status.as_u16());
+            guard.end_after(nanos, status.as_u16());
+            self.guard = None;
             return None;
         }
-        Some(OpenBody { guard, status, left: size.or_else(|| declared_length(response.headers())) })
+        let left = size.or_else(|| declared_length(response.headers()));
+        self.guard.take().map(|guard| Box::new(OpenBody { guard, status, left }))
     }
 
     /// The service failed without an answer.
@@ -315,17 +324,34 @@ impl OpenRequest {
     }
 }
 
+/// A call into the service.
+pub(super) struct Watching<'a> {
+    unwinding: Unwinding<'a, RequestGuard>,
+    mark: Mark,
+    _scope: Option<Scope>,
+}
+
+impl Watching<'_> {
+    /// The call returned.
+    #[inline]
+    pub(super) fn passed(self) {
+        if let Some(guard) = self.unwinding.passed() {
+            guard.add_since(&self.mark);
+        }
+    }
+}
+
 /// The bytes that the body will have, if the head says so: a server stops asking once it has them.
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The first value of a header that has no number in the crate `http`, whose map would hash its name: most heads have few.
+/// The first value of a header that has no number in the crate `http`, whose map would hash its name: most heads have few, and
+/// this one not among them.
+#[inline]
 fn value_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    if headers.len() > HEADERS_READ_MAX {
-        return headers.get(name);
-    }
-    headers.iter().find(|(held, _)| *held == name).map(|(_, value)| value)
+    let may_be_there = headers.keys_len() > HEADERS_READ_MAX || headers.keys().any(|held| held == name);
+    may_be_there.then(|| headers.get(name)).flatten()
 }
 
 fn has_no_body(status: StatusCode) -> bool {
@@ -351,7 +377,10 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        Poll::Ready(match ready!(this.open.watch(|| this.inner.poll(context))) {
+        let watching = this.open.watch();
+        let polled = this.inner.poll(context);
+        watching.passed();
+        Poll::Ready(match ready!(polled) {
             Ok(response) => {
                 let open = this.open.answered(&response);
                 Ok(response.map(|body| ObservedBody::new(body, open)))
@@ -372,13 +401,13 @@ pub(super) struct OpenBody {
     left: Option<u64>,
 }
 
-impl EndedByPanic for OpenBody {
+impl EndedByPanic for Box<OpenBody> {
     fn panicked(self) {
         self.guard.panicked();
     }
 }
 
-fn end(open: &mut Option<OpenBody>) {
+fn end(open: &mut Option<Box<OpenBody>>) {
     if let Some(open) = open.take() {
         open.guard.finish(open.status.as_u16());
     }
@@ -390,12 +419,13 @@ pin_project! {
     pub struct ObservedBody<B> {
         #[pin]
         inner: B,
-        open: Option<OpenBody>,
+        // apart, because most bodies go out with their heads
+        open: Option<Box<OpenBody>>,
     }
 }
 
 impl<B> ObservedBody<B> {
-    pub(super) fn new(inner: B, open: Option<OpenBody>) -> Self {
+    pub(super) fn new(inner: B, open: Option<Box<OpenBody>>) -> Self {
         Self { inner, open }
     }
 }
@@ -448,7 +478,7 @@ impl<B: Body> Body for ObservedBody<B> {
 }
 
 /// Whether a frame with these bytes, or one of trailers, is the last that a server will ask for.
-fn last(open: &mut Option<OpenBody>, produced: Option<u64>) -> bool {
+fn last(open: &mut Option<Box<OpenBody>>, produced: Option<u64>) -> bool {
     let Some(produced) = produced else { return true };
     let Some(left) = open.as_mut().and_then(|open| open.left.as_mut()) else { return false };
     *left = left.saturating_sub(produced);

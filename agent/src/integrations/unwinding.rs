@@ -10,21 +10,35 @@ pub(super) trait EndedByPanic {
 ///
 /// A guard cannot find this out by itself: `std::thread::panicking` is also true while an unrelated panic drops a
 /// future that merely waited.
-pub(super) struct Unwinding<'a, G: EndedByPanic>(&'a mut Option<G>);
+pub(super) struct Unwinding<'a, G: EndedByPanic>(Option<&'a mut Option<G>>);
 
 impl<'a, G: EndedByPanic> Unwinding<'a, G> {
+    /// From here on a panic ends `guard`. What is called in between is not a closure's, so that what it takes and gives back
+    /// is moved no more often than it would be anyway.
+    #[inline]
+    pub(super) fn begin(guard: &'a mut Option<G>) -> Self {
+        Self(Some(guard))
+    }
+
+    /// There was none.
+    #[inline]
+    pub(super) fn passed(mut self) -> Option<&'a mut G> {
+        self.0.take()?.as_mut()
+    }
+
     /// Runs `work`; if it panics, `guard` ends as panicked.
+    #[inline]
     pub(super) fn watch<T>(guard: &'a mut Option<G>, work: impl FnOnce() -> T) -> T {
-        let watching = Self(guard);
+        let watching = Self::begin(guard);
         let done = work();
-        std::mem::forget(watching);
+        watching.passed();
         done
     }
 }
 
 impl<G: EndedByPanic> Drop for Unwinding<'_, G> {
     fn drop(&mut self) {
-        if let Some(guard) = self.0.take() {
+        if let Some(guard) = self.0.take().and_then(Option::take) {
             guard.panicked();
         }
     }

@@ -365,14 +365,13 @@ impl RequestGuard {
     }
 
     /// The request was answered with `status`.
-    pub fn finish(self, status: u16) {
-        let nanos = self.elapsed_nanos();
-        self.finish_after(nanos, status);
+    pub fn finish(mut self, status: u16) {
+        self.end(Outcome::Status(status), self.elapsed_nanos());
     }
 
-    /// The request was answered with `status` when it had taken as long.
+    /// The request was answered with `status` when it had taken as long; it is over where it stands.
     #[inline]
-    pub(crate) fn finish_after(mut self, nanos: u64, status: u16) {
+    pub(crate) fn end_after(&mut self, nanos: u64, status: u16) {
         self.end(Outcome::Status(status), nanos);
     }
 

@@ -48,7 +48,7 @@ impl Spent {
         self.0[kind as usize]
     }
 
-    /// Adds what was spent from `earlier` until `now`, two readings of one thread's own sums, which go round at their ends.
+    /// Adds what was spent from `earlier` until `now`, two readings of one thread's own sums.
     fn add_between(&mut self, earlier: &Self, now: &Self) {
         for ((own, earlier), now) in self.0.iter_mut().zip(&earlier.0).zip(&now.0) {
             own.count = own.count.saturating_add(now.count.wrapping_sub(earlier.count));
@@ -57,19 +57,34 @@ impl Spent {
     }
 }
 
-/// All that was ever spent on one thread.
+/// What was spent on one thread since the outermost of its marks.
 struct Sums {
-    spends: Cell<u64>,
+    marks: Cell<u32>,
+    spends: Cell<u32>,
     shares: [Cell<Share>; Spending::ALL.len()],
 }
 
 thread_local! {
     static SUMS: Sums = const {
         Sums {
+            marks: Cell::new(0),
             spends: Cell::new(0),
             shares: [const { Cell::new(Share { count: 0, nanos: 0 }) }; Spending::ALL.len()],
         }
     };
+}
+
+impl Sums {
+    fn read(&self) -> Spent {
+        Spent(self.shares.each_ref().map(Cell::get))
+    }
+
+    /// What was spent on no request is nobody's.
+    #[cold]
+    fn forget(&self) {
+        self.spends.set(0);
+        self.shares.iter().for_each(|share| share.set(Share::default()));
+    }
 }
 
 /// Adds to what this thread has spent. Cost: two loads and stores.
@@ -87,23 +102,52 @@ pub(crate) fn spend(on: Spending, nanos: u64) {
 /// within requests each count what is spent in them, so that the outer one counts the inner one's too.
 #[derive(Debug)]
 pub(crate) struct Mark {
-    spends: u64,
-    then: Spent,
+    spends: u32,
+    /// Nothing, where nothing was spent yet: most often, so that it is apart.
+    then: Option<Box<Spent>>,
 }
 
 impl Mark {
-    /// Now. Cost: a few loads of the thread's own memory.
+    /// Now. Cost: two loads and a store of the thread's own memory, where nothing was spent yet.
     #[inline]
     pub(crate) fn now() -> Self {
-        SUMS.with(|sums| Self { spends: sums.spends.get(), then: Spent(sums.shares.each_ref().map(Cell::get)) })
+        let (spends, marks) = SUMS.with(|sums| {
+            let marks = sums.marks.get();
+            sums.marks.set(marks + 1);
+            (sums.spends.get(), marks)
+        });
+        if spends == 0 { Self { spends: 0, then: None } } else { Self::later(marks) }
+    }
+
+    /// A request within a request, or after something was spent on none.
+    #[cold]
+    fn later(marks: u32) -> Self {
+        SUMS.with(|sums| {
+            if marks == 0 {
+                sums.forget();
+            }
+            Self { spends: sums.spends.get(), then: (sums.spends.get() > 0).then(|| Box::new(sums.read())) }
+        })
     }
 
     /// Adds what this thread has spent since to what `spent` gives, which is not asked when that is nothing.
     #[inline]
     pub(crate) fn add_to<'a>(&self, spent: impl FnOnce() -> &'a mut Spent) {
         if SUMS.with(|sums| sums.spends.get()) != self.spends {
-            spent().add_between(&self.then, &Self::now().then);
+            self.add_all_to(spent());
         }
+    }
+
+    #[inline(never)]
+    fn add_all_to(&self, spent: &mut Spent) {
+        spent.add_between(self.then.as_deref().unwrap_or(&Spent::default()), &SUMS.with(Sums::read));
+    }
+}
+
+impl Drop for Mark {
+    #[inline]
+    fn drop(&mut self) {
+        SUMS.with(|sums| sums.marks.set(sums.marks.get() - 1));
     }
 }
 
@@ -142,6 +186,16 @@ mod tests {
         let now = Spent([Share { count: 1, nanos: 8 }; 4]);
         spent.add_between(&earlier, &now);
         assert_eq!(spent.on(Spending::Cache), Share { count: 2, nanos: 10 });
+    }
+
+    #[test]
+    fn what_was_spent_on_no_request_is_not_the_next_ones() {
+        spend(Spending::Cache, 100);
+        let mut spent = Spent::default();
+        let mark = Mark::now();
+        spend(Spending::Cache, 7);
+        mark.add_to(|| &mut spent);
+        assert_eq!(spent.on(Spending::Cache), Share { count: 1, nanos: 7 });
     }
 
     #[test]

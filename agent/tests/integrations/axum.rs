@@ -37,7 +37,11 @@ fn count(agent: &Agent, route: &str, status: &str) -> u64 {
     records(agent, DURATION, &[("http.route", route), ("http.response.status_code", status)])
 }
 
-fn shop(agent: &Agent) -> Router {
+/// Both layers count alike.
+const LAYERS: [fn(Router, &Agent) -> Router; 2] =
+    [|router, agent| router.layer(agent.axum_layer()), |router, agent| router.layer(agent.http_layer())];
+
+fn shop() -> Router {
     let orders = Router::new()
         .route("/{id}", get(async |Path(id): Path<u64>| format!("order {id}")))
         .route("/", post(async || (http::StatusCode::CREATED, "created")));
@@ -45,13 +49,18 @@ fn shop(agent: &Agent) -> Router {
         .route("/products/{id}", get(async |Path(id): Path<String>| id))
         .route("/fail", get(async || http::StatusCode::BAD_GATEWAY))
         .nest("/api/orders", orders)
-        .layer(agent.http_layer())
 }
 
 #[tokio::test]
 async fn templates_are_routes_nested_ones_in_full_and_paths_never_become_labels() {
+    for layered in LAYERS {
+        templates_are_routes(layered).await;
+    }
+}
+
+async fn templates_are_routes(layered: fn(Router, &Agent) -> Router) {
     let agent = agent();
-    let address = serve(shop(&agent)).await;
+    let address = serve(layered(shop(), &agent)).await;
     for path in ["/products/a", "/products/b", "/products/%00%1b", "/api/orders/7", "/fail", "/nowhere/1", "/nowhere/2"]
     {
         assert!(send(address, &format!("GET {path}")).await.starts_with("HTTP/1.1 "));
@@ -75,6 +84,12 @@ async fn templates_are_routes_nested_ones_in_full_and_paths_never_become_labels(
 
 #[tokio::test]
 async fn a_client_that_leaves_before_the_head_or_within_the_body_is_cancelled() {
+    for layered in LAYERS {
+        who_leaves_is_cancelled(layered).await;
+    }
+}
+
+async fn who_leaves_is_cancelled(layered: fn(Router, &Agent) -> Router) {
     let agent = agent();
     let endless = async || {
         let beat = tokio::time::interval(Duration::from_millis(5));
@@ -84,11 +99,9 @@ async fn a_client_that_leaves_before_the_head_or_within_the_body_is_cancelled() 
         });
         Body::from_stream(frames)
     };
-    let app = Router::new()
-        .route("/slow", get(async || std::future::pending::<()>().await))
-        .route("/endless", get(endless))
-        .layer(agent.http_layer());
-    let address = serve(app).await;
+    let app =
+        Router::new().route("/slow", get(async || std::future::pending::<()>().await)).route("/endless", get(endless));
+    let address = serve(layered(app, &agent)).await;
     for (route, reads) in [("/slow", false), ("/endless", true)] {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(format!("GET {route} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
@@ -105,12 +118,17 @@ async fn a_client_that_leaves_before_the_head_or_within_the_body_is_cancelled() 
 
 #[tokio::test]
 async fn a_handler_that_panics_is_a_panic_and_the_next_request_is_served() {
+    for layered in LAYERS {
+        who_panics_is_a_panic(layered).await;
+    }
+}
+
+async fn who_panics_is_a_panic(layered: fn(Router, &Agent) -> Router) {
     let agent = agent();
     let app = Router::new()
         .route("/broken", get(async || -> &'static str { panic!("on purpose") }))
-        .route("/fine", get(async || "fine"))
-        .layer(agent.http_layer());
-    let address = serve(app).await;
+        .route("/fine", get(async || "fine"));
+    let address = serve(layered(app, &agent)).await;
     assert_eq!(send(address, "GET /broken").await, "");
     assert!(send(address, "GET /fine").await.ends_with("fine"));
     assert_eq!(records(&agent, DURATION, &[("http.route", "/broken"), ("error.type", "panic")]), 1);
@@ -135,7 +153,7 @@ async fn a_timed_handler_is_counted_without_a_layer_and_its_neighbour_is_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_from_many_connections_are_counted_exactly() {
     let agent = agent();
-    let address = serve(shop(&agent)).await;
+    let address = serve(shop().layer(agent.axum_layer())).await;
     let clients = (0..50).map(|client| {
         tokio::spawn(async move {
             for request in 0..20 {

@@ -95,7 +95,7 @@ pub(crate) fn router(shop: Arc<Shop>, agent: &heartline::Agent) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(middleware::from_fn_with_state(Arc::clone(&shop), truth::keep))
-        .layer(agent.http_layer().request_ids())
+        .layer(agent.axum_layer().request_ids())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .with_state(shop)
 }
