@@ -297,7 +297,7 @@ impl OpenRequest {
 
     /// The head is there: the guard ends here when no body will keep it open, and belongs to the body otherwise.
     #[inline]
-    pub(super) fn answered<B: Body>(&mut self, response: &Response<B>) -> Option<Box<OpenBody>> {
+    pub(super) fn answered<B: Body>(&mut self, response: &Response<B>) -> Option<OpenBody> {
         let guard = self.guard.as_mut()?;
         let nanos = guard.elapsed_nanos();
         if guard.is_slow_after(nanos)
@@ -313,7 +313,7 @@ impl OpenRequest {
             return None;
         }
         let left = size.or_else(|| declared_length(response.headers()));
-        self.guard.take().map(|guard| Box::new(OpenBody { guard, status, left }))
+        self.guard.take().map(|guard| OpenBody { guard, status, left })
     }
 
     /// The service failed without an answer.
@@ -401,13 +401,13 @@ pub(super) struct OpenBody {
     left: Option<u64>,
 }
 
-impl EndedByPanic for Box<OpenBody> {
+impl EndedByPanic for OpenBody {
     fn panicked(self) {
         self.guard.panicked();
     }
 }
 
-fn end(open: &mut Option<Box<OpenBody>>) {
+fn end(open: &mut Option<OpenBody>) {
     if let Some(open) = open.take() {
         open.guard.finish(open.status.as_u16());
     }
@@ -419,13 +419,12 @@ pin_project! {
     pub struct ObservedBody<B> {
         #[pin]
         inner: B,
-        // apart, because most bodies go out with their heads
-        open: Option<Box<OpenBody>>,
+        open: Option<OpenBody>,
     }
 }
 
 impl<B> ObservedBody<B> {
-    pub(super) fn new(inner: B, open: Option<Box<OpenBody>>) -> Self {
+    pub(super) fn new(inner: B, open: Option<OpenBody>) -> Self {
         Self { inner, open }
     }
 }
@@ -478,7 +477,7 @@ impl<B: Body> Body for ObservedBody<B> {
 }
 
 /// Whether a frame with these bytes, or one of trailers, is the last that a server will ask for.
-fn last(open: &mut Option<Box<OpenBody>>, produced: Option<u64>) -> bool {
+fn last(open: &mut Option<OpenBody>, produced: Option<u64>) -> bool {
     let Some(produced) = produced else { return true };
     let Some(left) = open.as_mut().and_then(|open| open.left.as_mut()) else { return false };
     *left = left.saturating_sub(produced);

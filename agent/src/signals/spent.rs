@@ -79,8 +79,7 @@ impl Sums {
         Spent(self.shares.each_ref().map(Cell::get))
     }
 
-    /// What was spent on no request is nobody's.
-    #[cold]
+    /// What was spent before is nobody's any more.
     fn forget(&self) {
         self.spends.set(0);
         self.shares.iter().for_each(|share| share.set(Share::default()));
@@ -119,8 +118,8 @@ impl Mark {
         if spends == 0 { Self { spends: 0, then: None } } else { Self::later(marks) }
     }
 
-    /// A request within a request, or after something was spent on none.
-    #[cold]
+    /// A request within a request, or after something was spent.
+    #[inline(never)]
     fn later(marks: u32) -> Self {
         SUMS.with(|sums| {
             if marks == 0 {
