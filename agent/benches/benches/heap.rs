@@ -1,6 +1,9 @@
 //! What heap profiling costs: instructions of allocations and of a request with profiling not there, available, and
 //! sampling each 256 KiB, by callgrind; and the processor time of a loop that does nothing but allocate while the agent
 //! samples it, as it does when growth is watched. valgrind must be installed. `--smoke` does a little of each.
+//!
+//! `--shop PROGRAM` takes the processor time of a request of the reference service instead, the agent's own included, while wrk
+//! asks as fast as it can; wrk must be installed.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads clocks")]
 
@@ -14,7 +17,7 @@ use std::time::{Duration, Instant};
 use heartline::{Agent, Sampling};
 use heartline_bench::asking::ask_in_memory;
 use heartline_bench::callgrind::{instructions_measured, measured};
-use heartline_bench::ended;
+use heartline_bench::{ended, shop};
 
 heartline::jemalloc!();
 
@@ -41,6 +44,8 @@ const BYTES_MAX: usize = 4_096;
 /// Rounds of the loop, each unsampled and sampled, and how long each half is.
 const ROUNDS: usize = 7;
 const HALF: Duration = Duration::from_secs(3);
+/// Rounds of the reference service.
+const SHOP_ROUNDS: usize = 15;
 
 fn allocate(size: usize, times: u64) {
     for _ in 0..times {
@@ -169,8 +174,47 @@ fn print_loop(rounds: usize, half: Duration) -> Outcome<()> {
     Ok(())
 }
 
+/// Processor time of a request of the reference service in each state, in turn, beside the first of the same round.
+fn print_shop(program: &str) -> Outcome<()> {
+    let shops: Vec<shop::Shop> = STATES
+        .iter()
+        .map(|(_, setting)| shop::Shop::start(program, &[(VARIABLE, shop_setting(setting))]))
+        .collect::<Result<_, _>>()?;
+    let mut rounds: Vec<[f64; STATES.len()]> = Vec::new();
+    for _ in 0..SHOP_ROUNDS {
+        let mut round = [0.0; STATES.len()];
+        for ((shop, (state, _)), seconds) in shops.iter().zip(STATES).zip(&mut round) {
+            *seconds = shop.seconds_a_request(state == "sampling")?;
+        }
+        rounds.push(round);
+    }
+    for (at, (state, _)) in STATES.iter().enumerate() {
+        let of = |figure: fn(&[f64; STATES.len()], usize) -> f64| {
+            let mut figures: Vec<f64> = rounds.iter().map(|round| figure(round, at)).collect();
+            figures.sort_by(f64::total_cmp);
+            figures
+        };
+        let (micros, more) = (of(|round, at| 1e6 * round[at]), of(|round, at| 100.0 * (round[at] / round[0] - 1.0)));
+        let (middle, quarter) = (SHOP_ROUNDS / 2, SHOP_ROUNDS / 4);
+        println!(
+            "a request of the reference service, {state:<10}{:>8.1} us  {:+.2} % (half of the rounds {:+.1} to {:+.1})",
+            micros[middle],
+            more[middle],
+            more[quarter],
+            more[SHOP_ROUNDS - 1 - quarter],
+        );
+    }
+    Ok(())
+}
+
+/// As [`STATES`], but for the last: the agent itself samples, as often as it thinks right.
+fn shop_setting(setting: &'static str) -> &'static str {
+    if setting == STATES[0].1 { setting } else { STATES[1].1 }
+}
+
 fn run(arguments: &[&str]) -> Outcome<()> {
     match arguments {
+        ["--shop", program, ..] => print_shop(program),
         ["--worker", what, pieces] => worker(what, pieces.parse()?),
         arguments if arguments.contains(&"--smoke") => {
             worker("64", 1_000)?;

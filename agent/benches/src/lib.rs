@@ -18,6 +18,8 @@ pub mod peers;
 pub mod profilers;
 pub mod rendering;
 pub mod service;
+#[cfg(feature = "heap")]
+pub mod shop;
 pub mod sink;
 #[cfg(feature = "spans")]
 pub mod spans;
