@@ -45,14 +45,16 @@ pub(super) fn bytes() -> usize {
     BYTES.load(Ordering::Relaxed)
 }
 
-/// The place of these labels among so many, a power of two: the [multiply-shift hash](https://arxiv.org/abs/1504.06804) of their
+/// The place of these labels among so many, a power of two: a [multiply-shift hash](https://arxiv.org/abs/1504.06804) of their
 /// addresses. The texts of one program differ in the lower half of theirs.
 #[inline]
 fn place<const N: usize>(values: &[&'static str; N], places: usize) -> usize {
     #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
     let products =
         values.iter().zip(FACTORS).map(|(value, factor)| (value.as_ptr().addr() as u32).wrapping_mul(factor));
-    let hash = products.fold(0, u32::wrapping_add);
+    // sums that are close to each other go to places that are not: a few methods, routes and statuses make many
+    let sum = products.fold(0, u32::wrapping_add);
+    let hash = (sum ^ sum >> 15).wrapping_mul(0x2c1b_3c6d);
     (hash >> (u32::BITS - places.trailing_zeros())) as usize
 }
 

@@ -22,8 +22,9 @@ use super::growth::{Growth, Totals};
 use super::taken::Taken;
 use crate::clock::Tick;
 
-/// At six microseconds each, half a percent of a core.
-const SAMPLES_PER_SECOND_MAX: f64 = 800.0;
+/// A sample takes six microseconds where the stack is shallow, and above a hundred in a service whose futures lie deep in each
+/// other: a percent of a core.
+const SAMPLES_PER_SECOND_MAX: f64 = 100.0;
 /// The distances between samples, as powers of two: 256 KiB to 64 MiB.
 const LG_SAMPLE: std::ops::RangeInclusive<usize> = 18..=26;
 /// Dumps are this far apart.
