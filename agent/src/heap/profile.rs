@@ -9,7 +9,7 @@
 //!
 //! # What it costs
 //! Nothing while nobody watches: profiling is available and off. While sampling, jemalloc unwinds the stack of one
-//! allocation each 256 KiB or more, so seldom that it stays below half a percent of one core ([`profiler`] says how that
+//! allocation each 256 KiB or more, so seldom that it stays at about one percent of one core ([`profiler`] says how that
 //! is chosen), and gives each sampled allocation pages of its own: up to 16 KiB for every 256 KiB that live. A dump takes
 //! milliseconds each two to ten seconds, on a thread of the agent's. Symbols: see [`crate::symbols`].
 

@@ -366,7 +366,7 @@ impl RequestGuard {
 
     /// The request was answered with `status`.
     pub fn finish(mut self, status: u16) {
-        self.end(Outcome::Status(status), self.elapsed_nanos());
+        self.end_after(self.elapsed_nanos(), status);
     }
 
     /// The request was answered with `status` when it had taken as long; it is over where it stands.
