@@ -329,7 +329,7 @@ impl Agent {
     }
 
     /// Samples the call sites of allocations for this long, as if growth were watched; [`heap`](Self::heap) then has them. Costs
-    /// less than one percent of a core. Without this, sampling begins when growth is watched.
+    /// about one percent of a core. Without this, sampling begins when growth is watched.
     ///
     /// # Errors
     /// [`Error::Profile`] says why allocations cannot be sampled: jemalloc is not the allocator, or was not made ready for

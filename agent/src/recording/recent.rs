@@ -14,6 +14,9 @@ const PLACES_MORE: usize = 2_048;
 const REACH: usize = 4;
 /// An odd factor for each label: a sum of products tells apart texts that lie close together.
 const FACTORS: [u32; LABELS] = [0x9e37_79b9, 0x85eb_ca6b, 0xc2b2_ae35, 0x27d4_eb2f];
+/// What mixes the sum: its higher bits are folded into its lower ones, and an odd factor brings all of them up.
+const FOLD: u32 = 15;
+const MIXER: u32 = 0x2c1b_3c6d;
 
 /// Bytes of all tables of this process.
 static BYTES: AtomicUsize = AtomicUsize::new(0);
@@ -54,7 +57,7 @@ fn place<const N: usize>(values: &[&'static str; N], places: usize) -> usize {
         values.iter().zip(FACTORS).map(|(value, factor)| (value.as_ptr().addr() as u32).wrapping_mul(factor));
     // sums that are close to each other go to places that are not: a few methods, routes and statuses make many
     let sum = products.fold(0, u32::wrapping_add);
-    let hash = (sum ^ sum >> 15).wrapping_mul(0x2c1b_3c6d);
+    let hash = (sum ^ sum >> FOLD).wrapping_mul(MIXER);
     (hash >> (u32::BITS - places.trailing_zeros())) as usize
 }
 

@@ -1,9 +1,9 @@
 //! When allocations are sampled and how often: decided once a second on the agent's thread, carried out on threads that
 //! live for one dump. Whether memory leaks is decided elsewhere.
 //!
-//! Each sample takes jemalloc some microseconds, taking and freeing it together. For a second before it begins, the
-//! profiler looks how much the program allocates, and takes the shortest distance between samples, in powers of two from
-//! 256 KiB on, that keeps them below [`SAMPLES_PER_SECOND_MAX`]. When the program comes to allocate so much more that they
+//! Each sample takes jemalloc microseconds, the more the deeper the stack is, taking and freeing it together. For a second
+//! before it begins, the profiler looks how much the program allocates, and takes the shortest distance between samples,
+//! in powers of two from 256 KiB on, that keeps them below [`SAMPLES_PER_SECOND_MAX`]. When the program comes to allocate so much more that they
 //! are twice as many, the profile begins anew with a longer distance.
 //!
 //! Now and then it pauses for a while, to see how much of what was sampled is still there: the `survival` of a site.
