@@ -1,7 +1,7 @@
 //! The end-to-end tests: real programs and servers, seen only through ports, output and exit codes.
 //!
-//! Each test starts what it needs on ports and in folders of its own and ends it by process id. They measure time and
-//! load, so `./test e2e` runs them one at a time.
+//! Each test starts what it needs on ports and in folders of its own and ends it by process id. `./test e2e` runs three
+//! at once, so none may rely on having the machine to itself.
 
 mod boards;
 mod databases;

@@ -44,8 +44,12 @@ const BYTES_MAX: usize = 4_096;
 /// Rounds of the loop, each unsampled and sampled, and how long each half is.
 const ROUNDS: usize = 7;
 const HALF: Duration = Duration::from_secs(3);
-/// Rounds of the reference service.
-const SHOP_ROUNDS: usize = 15;
+/// Of the reference service: how long each half of a round is, rounds of two processes and how often these are started anew, and
+/// rounds of one process without and with sampling.
+const SHOP_HALF: Duration = Duration::from_secs(6);
+const SHOP_ROUNDS: usize = 3;
+const SHOP_STARTS: usize = 4;
+const SHOP_PAIRS: usize = 30;
 
 fn allocate(size: usize, times: u64) {
     for _ in 0..times {
@@ -174,42 +178,46 @@ fn print_loop(rounds: usize, half: Duration) -> Outcome<()> {
     Ok(())
 }
 
-/// Processor time of a request of the reference service in each state, in turn, beside the first of the same round.
+/// Processor time of a request of the reference service: with profiling available beside a process where it is not there, and
+/// sampling beside the same process a moment before or after.
 fn print_shop(program: &str) -> Outcome<()> {
-    let shops: Vec<shop::Shop> = STATES
-        .iter()
-        .map(|(_, setting)| shop::Shop::start(program, &[(VARIABLE, shop_setting(setting))]))
-        .collect::<Result<_, _>>()?;
-    let mut rounds: Vec<[f64; STATES.len()]> = Vec::new();
-    for _ in 0..SHOP_ROUNDS {
-        let mut round = [0.0; STATES.len()];
-        for ((shop, (state, _)), seconds) in shops.iter().zip(STATES).zip(&mut round) {
-            *seconds = shop.seconds_a_request(state == "sampling")?;
+    let [not_there, available, _] = STATES.map(|(_, setting)| [(VARIABLE, setting)]);
+    let (mut micros, mut more) = (Vec::new(), Vec::new());
+    for _ in 0..SHOP_STARTS {
+        // each time anew: where a process lies in memory makes percents
+        let shops = [shop::Shop::start(program, &not_there)?, shop::Shop::start(program, &available)?];
+        for _ in 0..SHOP_ROUNDS {
+            let [before, after] = [shops[0].seconds_a_request(SHOP_HALF)?, shops[1].seconds_a_request(SHOP_HALF)?];
+            micros.push(1e6 * after);
+            more.push(100.0 * (after / before - 1.0));
         }
-        rounds.push(round);
     }
-    for (at, (state, _)) in STATES.iter().enumerate() {
-        let of = |figure: fn(&[f64; STATES.len()], usize) -> f64| {
-            let mut figures: Vec<f64> = rounds.iter().map(|round| figure(round, at)).collect();
-            figures.sort_by(f64::total_cmp);
-            figures
-        };
-        let (micros, more) = (of(|round, at| 1e6 * round[at]), of(|round, at| 100.0 * (round[at] / round[0] - 1.0)));
-        let (middle, quarter) = (SHOP_ROUNDS / 2, SHOP_ROUNDS / 4);
-        println!(
-            "a request of the reference service, {state:<10}{:>8.1} us  {:+.2} % (half of the rounds {:+.1} to {:+.1})",
-            micros[middle],
-            more[middle],
-            more[quarter],
-            more[SHOP_ROUNDS - 1 - quarter],
-        );
+    print_rounds("available, beside not there", micros, more);
+    let (mut micros, mut more) = (Vec::new(), Vec::new());
+    let shop = shop::Shop::start(program, &available)?;
+    for round in 0..SHOP_PAIRS {
+        let (before, after) = shop.seconds_a_request_unsampled_and_sampled(SHOP_HALF, round % 2 == 1)?;
+        micros.push(1e6 * after);
+        more.push(100.0 * (after / before - 1.0));
     }
+    print_rounds("sampling, beside available", micros, more);
     Ok(())
 }
 
-/// As [`STATES`], but for the last: the agent itself samples, as often as it thinks right.
-fn shop_setting(setting: &'static str) -> &'static str {
-    if setting == STATES[0].1 { setting } else { STATES[1].1 }
+fn print_rounds(what: &str, mut micros: Vec<f64>, mut more: Vec<f64>) {
+    micros.sort_by(f64::total_cmp);
+    more.sort_by(f64::total_cmp);
+    let (middle, quarter, count) = (more.len() / 2, more.len() / 4, more.len() as f64);
+    let mean = more.iter().sum::<f64>() / count;
+    let variance = more.iter().map(|round| (round - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    println!(
+        "a request of the reference service, {what:<28}{:>8.1} us  median {:+.2} % (half of the rounds {:+.1} to {:+.1}), mean {mean:+.2} % +- {:.2}",
+        micros[middle],
+        more[middle],
+        more[quarter],
+        more[more.len() - 1 - quarter],
+        1.96 * (variance / count).sqrt(),
+    );
 }
 
 fn run(arguments: &[&str]) -> Outcome<()> {

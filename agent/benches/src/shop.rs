@@ -16,9 +16,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const PATHS: [&str; 6] =
     ["/products", "/products/17", "/search?q=lamp", "/users/3/cart", "/users/5/orders", "/orders/9"];
 const TOKEN: &str = "a token of this bench that is long enough";
-/// Before it is measured: the agent looks for a second how much is allocated before it samples.
-const BEFORE: Duration = Duration::from_secs(3);
-const MEASURED: Duration = Duration::from_secs(4);
+/// Before it is measured: connections are opened, caches fill.
+const BEFORE: Duration = Duration::from_secs(1);
 
 /// The service; it ends when dropped.
 #[derive(Debug)]
@@ -70,36 +69,62 @@ impl Shop {
         Ok(Self { child, url, agent_url, folder, client })
     }
 
-    /// Processor seconds of the whole program for a request, while wrk asks; with its agent sampling allocations or not.
+    /// Processor seconds of the whole program for a request, while wrk asks it as fast as it answers.
     ///
     /// # Errors
     /// When wrk cannot be run, or the service does not answer.
-    pub fn seconds_a_request(&self, sampling: bool) -> Outcome<f64> {
-        let seconds = (BEFORE + MEASURED).as_secs();
+    pub fn seconds_a_request(&self, measured: Duration) -> Outcome<f64> {
+        self.asked_for(measured, || self.seconds_a_request_while(|| Ok(wait(measured))))
+    }
+
+    /// The same without and with its agent sampling allocations, one after the other in one load; of the agent all is in it that
+    /// it does for a profile, from the question on.
+    ///
+    /// # Errors
+    /// As above, and when there is no profile.
+    pub fn seconds_a_request_unsampled_and_sampled(&self, half: Duration, sampled_first: bool) -> Outcome<(f64, f64)> {
+        let unsampled = || self.seconds_a_request_while(|| Ok(wait(half)));
+        let sampled = || self.seconds_a_request_while(|| self.profile(half));
+        // the agent looks for a second how much is allocated before it samples
+        self.asked_for(2 * half + Duration::from_secs(2), || {
+            if sampled_first {
+                let sampled = sampled()?;
+                return Ok((unsampled()?, sampled));
+            }
+            Ok((unsampled()?, sampled()?))
+        })
+    }
+
+    /// While wrk asks for so long, and a second before it.
+    fn asked_for<T>(&self, span: Duration, measure: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+        let seconds = (BEFORE + span).as_secs() + 1;
         let mut wrk = Command::new("wrk")
-            .args(["-t1", "-c8", "-d", &format!("{}s", seconds + 1), "-s"])
+            .args(["-t1", "-c8", "-d", &format!("{seconds}s"), "-s"])
             .arg(self.folder.path().join("ask.lua"))
             .arg(&self.url)
             .stdout(Stdio::null())
             .spawn()
             .map_err(|error| format!("running wrk: {error}; install it to put load on the service"))?;
-        let profile = sampling.then(|| {
-            let asked = format!("{}/api/v1/profile/heap?seconds={seconds}", self.agent_url);
-            let request = self.client.get(asked).bearer_auth(TOKEN);
-            std::thread::spawn(move || request.send().and_then(|answer| answer.error_for_status()?.bytes()))
-        });
         wait(BEFORE);
-        let before = self.figures()?;
-        wait(MEASURED);
-        let after = self.figures()?;
+        let measured = measure();
         let is_well = wrk.wait()?.success();
-        if let Some(profile) = profile {
-            profile.join().map_err(|_| "asking for a profile panicked")??;
-        }
-        if !is_well || after.requests <= before.requests {
+        if is_well { measured } else { Err(format!("wrk could not ask {}", self.url).into()) }
+    }
+
+    fn seconds_a_request_while(&self, during: impl FnOnce() -> Outcome<()>) -> Outcome<f64> {
+        let before = self.figures()?;
+        during()?;
+        let after = self.figures()?;
+        if after.requests <= before.requests {
             return Err(format!("{} did not answer: {before:?} to {after:?}", self.url).into());
         }
         Ok((after.cpu_seconds - before.cpu_seconds) / (after.requests - before.requests) as f64)
+    }
+
+    fn profile(&self, span: Duration) -> Outcome<()> {
+        let asked = format!("{}/api/v1/profile/heap?seconds={}", self.agent_url, span.as_secs());
+        self.client.get(asked).bearer_auth(TOKEN).send()?.error_for_status()?.bytes()?;
+        Ok(())
     }
 
     fn figures(&self) -> Outcome<Figures> {
