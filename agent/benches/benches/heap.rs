@@ -44,12 +44,11 @@ const BYTES_MAX: usize = 4_096;
 /// Rounds of the loop, each unsampled and sampled, and how long each half is.
 const ROUNDS: usize = 7;
 const HALF: Duration = Duration::from_secs(3);
-/// Of the reference service: how long each half of a round is, rounds of two processes and how often these are started anew, and
-/// rounds of one process without and with sampling.
-const SHOP_HALF: Duration = Duration::from_secs(6);
+/// Of the reference service: rounds in each process, and how often all of them are started anew.
 const SHOP_ROUNDS: usize = 3;
 const SHOP_STARTS: usize = 4;
-const SHOP_PAIRS: usize = 30;
+const SHOP_SAMPLING: &str = "prof:true,prof_active:true,lg_prof_sample:16";
+const SHOP_SAMPLE_BYTES: f64 = 65_536.0;
 
 fn allocate(size: usize, times: u64) {
     for _ in 0..times {
@@ -178,46 +177,41 @@ fn print_loop(rounds: usize, half: Duration) -> Outcome<()> {
     Ok(())
 }
 
-/// Processor time of a request of the reference service: with profiling available beside a process where it is not there, and
-/// sampling beside the same process a moment before or after.
+/// Processor time of a request of the reference service where profiling is not there, where it is available, and where so many
+/// more samples are taken than the agent takes that their cost stands out of the noise; of which the agent's has a share.
 fn print_shop(program: &str) -> Outcome<()> {
-    let [not_there, available, _] = STATES.map(|(_, setting)| [(VARIABLE, setting)]);
-    let (mut micros, mut more) = (Vec::new(), Vec::new());
+    let (mut rounds, mut bytes) = (Vec::<[f64; STATES.len()]>::new(), 0);
     for _ in 0..SHOP_STARTS {
         // each time anew: where a process lies in memory makes percents
-        let shops = [shop::Shop::start(program, &not_there)?, shop::Shop::start(program, &available)?];
+        let start = |setting: &str| shop::Shop::start(program, &[(VARIABLE, setting)]);
+        let shops = [start(STATES[0].1)?, start(STATES[1].1)?, start(SHOP_SAMPLING)?];
         for _ in 0..SHOP_ROUNDS {
-            let [before, after] = [shops[0].seconds_a_request(SHOP_HALF)?, shops[1].seconds_a_request(SHOP_HALF)?];
-            micros.push(1e6 * after);
-            more.push(100.0 * (after / before - 1.0));
+            let mut round = [0.0; STATES.len()];
+            for (shop, seconds) in shops.iter().zip(&mut round) {
+                *seconds = shop.seconds_a_request()?;
+            }
+            rounds.push(round);
         }
+        bytes = shops[1].bytes_between_samples()?;
     }
-    print_rounds("available, beside not there", micros, more);
-    let (mut micros, mut more) = (Vec::new(), Vec::new());
-    let shop = shop::Shop::start(program, &available)?;
-    for round in 0..SHOP_PAIRS {
-        let (before, after) = shop.seconds_a_request_unsampled_and_sampled(SHOP_HALF, round % 2 == 1)?;
-        micros.push(1e6 * after);
-        more.push(100.0 * (after / before - 1.0));
-    }
-    print_rounds("sampling, beside available", micros, more);
+    let of = |figure: fn(&[f64; STATES.len()]) -> f64| {
+        let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        let (middle, quarter) = (figures.len() / 2, figures.len() / 4);
+        [figures[middle], figures[quarter], figures[figures.len() - 1 - quarter]]
+    };
+    let available = of(|round| 100.0 * (round[1] / round[0] - 1.0));
+    let often = of(|round| 100.0 * (round[2] / round[1] - 1.0));
+    let times = bytes as f64 / SHOP_SAMPLE_BYTES;
+    // what is left are dumps: one to ten seconds apart, and at most a 200th of one core
+    println!("a request of the reference service takes {:.1} us of processor time", 1e6 * of(|round| round[0])[0]);
+    let print = |what: &str, [middle, low, high]: [f64; 3]| {
+        println!("{what}: {middle:+.2} % (half of the rounds {low:+.2} to {high:+.2})");
+    };
+    print("profiling available, beside not there", available);
+    print("a sample each 64 KiB, beside available", often);
+    print(&format!("a sample each {} KiB, as the agent takes them, by that", bytes >> 10), often.map(|it| it / times));
     Ok(())
-}
-
-fn print_rounds(what: &str, mut micros: Vec<f64>, mut more: Vec<f64>) {
-    micros.sort_by(f64::total_cmp);
-    more.sort_by(f64::total_cmp);
-    let (middle, quarter, count) = (more.len() / 2, more.len() / 4, more.len() as f64);
-    let mean = more.iter().sum::<f64>() / count;
-    let variance = more.iter().map(|round| (round - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    println!(
-        "a request of the reference service, {what:<28}{:>8.1} us  median {:+.2} % (half of the rounds {:+.1} to {:+.1}), mean {mean:+.2} % +- {:.2}",
-        micros[middle],
-        more[middle],
-        more[quarter],
-        more[more.len() - 1 - quarter],
-        1.96 * (variance / count).sqrt(),
-    );
 }
 
 fn run(arguments: &[&str]) -> Outcome<()> {

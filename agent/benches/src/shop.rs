@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use heartline_shared::Snapshot;
+use heartline_shared::snapshot::Sampling;
 use reqwest::blocking::Client;
 use tempfile::TempDir;
 
@@ -18,6 +19,7 @@ const PATHS: [&str; 6] =
 const TOKEN: &str = "a token of this bench that is long enough";
 /// Before it is measured: connections are opened, caches fill.
 const BEFORE: Duration = Duration::from_secs(1);
+const MEASURED: Duration = Duration::from_secs(6);
 
 /// The service; it ends when dropped.
 #[derive(Debug)]
@@ -73,31 +75,45 @@ impl Shop {
     ///
     /// # Errors
     /// When wrk cannot be run, or the service does not answer.
-    pub fn seconds_a_request(&self, measured: Duration) -> Outcome<f64> {
-        self.asked_for(measured, || self.seconds_a_request_while(|| Ok(wait(measured))))
-    }
-
-    /// The same without and with its agent sampling allocations, one after the other in one load; of the agent all is in it that
-    /// it does for a profile, from the question on.
-    ///
-    /// # Errors
-    /// As above, and when there is no profile.
-    pub fn seconds_a_request_unsampled_and_sampled(&self, half: Duration, sampled_first: bool) -> Outcome<(f64, f64)> {
-        let unsampled = || self.seconds_a_request_while(|| Ok(wait(half)));
-        let sampled = || self.seconds_a_request_while(|| self.profile(half));
-        // the agent looks for a second how much is allocated before it samples
-        self.asked_for(2 * half + Duration::from_secs(2), || {
-            if sampled_first {
-                let sampled = sampled()?;
-                return Ok((unsampled()?, sampled));
+    pub fn seconds_a_request(&self) -> Outcome<f64> {
+        self.asked(|| {
+            let before = self.figures()?;
+            wait(MEASURED);
+            let after = self.figures()?;
+            if after.requests <= before.requests {
+                return Err(format!("{} did not answer: {before:?} to {after:?}", self.url).into());
             }
-            Ok((unsampled()?, sampled()?))
+            Ok((after.cpu_seconds - before.cpu_seconds) / (after.requests - before.requests) as f64)
         })
     }
 
-    /// While wrk asks for so long, and a second before it.
-    fn asked_for<T>(&self, span: Duration, measure: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-        let seconds = (BEFORE + span).as_secs() + 1;
+    /// Bytes between the samples that its agent takes under that load, as it chooses them.
+    ///
+    /// # Errors
+    /// As above, and when there is no profile.
+    pub fn bytes_between_samples(&self) -> Outcome<u64> {
+        self.asked(|| {
+            let asked = format!("{}/api/v1/profile/heap?seconds={}", self.agent_url, MEASURED.as_secs());
+            let request = self.client.get(asked).bearer_auth(TOKEN);
+            let profile =
+                std::thread::spawn(move || request.send().and_then(|answer| answer.error_for_status()?.bytes()));
+            let mut bytes = None;
+            while !profile.is_finished() {
+                wait(Duration::from_millis(100));
+                let sites = self.snapshot()?.heap.and_then(|heap| heap.sites);
+                bytes = sites
+                    .filter(|sites| sites.sampling == Sampling::Active)
+                    .and_then(|sites| sites.sample_bytes)
+                    .or(bytes);
+            }
+            profile.join().map_err(|_| "asking for a profile panicked")??;
+            bytes.ok_or_else(|| "the agent does not sample".into())
+        })
+    }
+
+    /// While wrk asks, from a second after it began.
+    fn asked<T>(&self, measure: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+        let seconds = (BEFORE + MEASURED).as_secs() + 1;
         let mut wrk = Command::new("wrk")
             .args(["-t1", "-c8", "-d", &format!("{seconds}s"), "-s"])
             .arg(self.folder.path().join("ask.lua"))
@@ -111,25 +127,13 @@ impl Shop {
         if is_well { measured } else { Err(format!("wrk could not ask {}", self.url).into()) }
     }
 
-    fn seconds_a_request_while(&self, during: impl FnOnce() -> Outcome<()>) -> Outcome<f64> {
-        let before = self.figures()?;
-        during()?;
-        let after = self.figures()?;
-        if after.requests <= before.requests {
-            return Err(format!("{} did not answer: {before:?} to {after:?}", self.url).into());
-        }
-        Ok((after.cpu_seconds - before.cpu_seconds) / (after.requests - before.requests) as f64)
-    }
-
-    fn profile(&self, span: Duration) -> Outcome<()> {
-        let asked = format!("{}/api/v1/profile/heap?seconds={}", self.agent_url, span.as_secs());
-        self.client.get(asked).bearer_auth(TOKEN).send()?.error_for_status()?.bytes()?;
-        Ok(())
+    fn snapshot(&self) -> Outcome<Snapshot> {
+        let url = format!("{}/api/v1/snapshot", self.agent_url);
+        Ok(self.client.get(url).send()?.error_for_status()?.json()?)
     }
 
     fn figures(&self) -> Outcome<Figures> {
-        let answer = self.client.get(format!("{}/api/v1/snapshot", self.agent_url)).send()?.error_for_status()?;
-        let snapshot: Snapshot = answer.json()?;
+        let snapshot = self.snapshot()?;
         let family = |name: &str| snapshot.family(name).ok_or_else(|| format!("the agent does not know {name}"));
         let requests =
             family("http.server.request.duration")?.histograms.iter().map(|series| series.histogram.count).sum();

@@ -10,8 +10,6 @@ use crate::subject::{Case, Subject};
 
 /// How long one measurement of a loop lasts.
 const CHUNK: Duration = Duration::from_millis(2);
-/// Bytes of other work before each cold record.
-const WORK_BYTES: usize = 256 << 10;
 /// A record that takes longer was interrupted.
 const INTERRUPTED_NANOS: f64 = 30_000.0;
 
@@ -70,11 +68,11 @@ fn round(case: &Case, records: usize, threads: usize) -> f64 {
     means.iter().sum::<f64>() / means.len() as f64
 }
 
-/// Times single records of one subject, each after 256 KiB of other work; what rare work costs is in the mean. A process of
+/// Times single records of one subject, each after other work on so many bytes; what rare work costs is in the mean. A process of
 /// its own is what measures a subject as services have it: beside a dozen others, what it keeps is further away.
-pub fn cold(case: &Case, records: usize) -> f64 {
+pub fn cold(case: &Case, records: usize, work_bytes: usize) -> f64 {
     let clock = quanta::Clock::new();
-    let mut work = vec![1_u64; WORK_BYTES / size_of::<u64>()];
+    let mut work = vec![1_u64; work_bytes / size_of::<u64>()];
     let mut one = |run: &mut dyn FnMut(usize)| {
         let mut sum = 0_u64;
         for line in work.iter_mut().step_by(8) {
