@@ -5,9 +5,9 @@
 //!
 //! | the request | counts as |
 //! |---|---|
-//! | answered, its body produced to the end (or the answer has none: `HEAD`, 1xx, 204, 304, upgrades) | its status |
+//! | answered, its body produced to the end (or the answer has none: `HEAD`, 1xx, 204, 304, upgrades, `Content-Length: 0`) | its status |
 //! | answered with a body that knows its size and is no longer than 16 KiB: it is there, and goes out with its head | its status |
-//! | its future or its body dropped before that: the client went away, a time-out outside the layer | `cancelled` |
+//! | its future or its body dropped before that: the client went away, a time-out or a panic outside the layer | `cancelled` |
 //! | the service or its body panicked through the layer | `panic` |
 //! | the service failed without an answer | `service` |
 //! | the body failed half-way | its status, with the error type `body` |
@@ -279,6 +279,7 @@ pub(super) struct OpenRequest {
 
 impl OpenRequest {
     pub(super) fn new<B>(mut guard: RequestGuard, request: &Request<B>) -> Self {
+        guard.is_driven = true;
         if let Some(trace) = value_of(request.headers(), &TRACEPARENT) {
             guard.traceparent(trace.as_bytes());
             let states = request.headers().get_all(TRACESTATE);
@@ -305,15 +306,15 @@ impl OpenRequest {
         {
             guard.request_id(id);
         }
-        let (status, size) = (response.status(), response.body().size_hint().exact());
-        let goes_with_head = size.is_some_and(|size| size <= WITH_HEAD_MAX);
-        if goes_with_head || !self.answer_has_body || has_no_body(status) || response.body().is_end_stream() {
-            guard.end_after(nanos, status.as_u16());
+        let status = response.status();
+        let has_body = self.answer_has_body && !has_no_body(status);
+        let left = if has_body { Unwinding::watch(&mut self.guard, || left(response)) } else { Some(0) };
+        if left == Some(0) {
+            self.guard.as_mut()?.end_after(nanos, status.as_u16());
             self.guard = None;
             return None;
         }
-        let left = size.or_else(|| declared_length(response.headers()));
-        self.guard.take().map(|guard| OpenBody { guard, status, left })
+        Some(OpenBody { request: Self { guard: self.guard.take(), ..*self }, status, left })
     }
 
     /// The service failed without an answer.
@@ -341,7 +342,18 @@ impl Watching<'_> {
     }
 }
 
-/// The bytes that the body will have, if the head says so: a server stops asking once it has them.
+/// The bytes of the body that keep the request open behind its head, if they are known.
+#[inline]
+fn left<B: Body>(response: &Response<B>) -> Option<u64> {
+    let body = response.body();
+    let size = body.size_hint().exact();
+    if size.is_some_and(|size| size <= WITH_HEAD_MAX) || body.is_end_stream() {
+        return Some(0);
+    }
+    size.or_else(|| declared_length(response.headers()))
+}
+
+/// The bytes that the body will have, if the head says so: a server stops asking once it has them, and never asks for none.
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -396,20 +408,32 @@ where
 /// A request whose body is being produced.
 #[derive(Debug)]
 pub(super) struct OpenBody {
-    guard: RequestGuard,
+    request: OpenRequest,
     status: StatusCode,
     left: Option<u64>,
 }
 
-impl EndedByPanic for OpenBody {
-    fn panicked(self) {
-        self.guard.panicked();
+impl OpenBody {
+    /// The body was produced.
+    fn end(&mut self) {
+        if let Some(guard) = self.request.guard.take() {
+            guard.finish(self.status.as_u16());
+        }
     }
-}
 
-fn end(open: &mut Option<OpenBody>) {
-    if let Some(open) = open.take() {
-        open.guard.finish(open.status.as_u16());
+    /// Producing the body failed.
+    fn failed(&mut self) {
+        if let Some(guard) = self.request.guard.take() {
+            guard.failed(Some(self.status.as_u16()), "body");
+        }
+    }
+
+    /// Whether a frame with these bytes, or one of trailers, is the last that a server will ask for.
+    fn is_last(&mut self, produced: Option<u64>) -> bool {
+        let Some(produced) = produced else { return true };
+        let Some(left) = &mut self.left else { return false };
+        *left = left.saturating_sub(produced);
+        *left == 0
     }
 }
 
@@ -445,24 +469,21 @@ impl<B: Body> Body for ObservedBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
-        let frame = {
-            // ends before the request does
-            let _scope = this.open.as_ref().map(|open| open.guard.scope());
-            ready!(Unwinding::watch(this.open, || this.inner.as_mut().poll_frame(context)))
-        };
+        let Some(open) = this.open else { return this.inner.poll_frame(context) };
+        let watching = open.request.watch();
+        let polled = this.inner.as_mut().poll_frame(context);
+        watching.passed();
+        let frame = ready!(polled);
         match &frame {
-            None => end(this.open),
+            None => open.end(),
             Some(Ok(frame)) => {
                 let produced = frame.data_ref().map(|data| data.remaining() as u64);
-                if last(this.open, produced) || this.inner.is_end_stream() {
-                    end(this.open);
+                let inner = &this.inner;
+                if open.is_last(produced) || Unwinding::watch(&mut open.request.guard, || inner.is_end_stream()) {
+                    open.end();
                 }
             }
-            Some(Err(_)) => {
-                if let Some(open) = this.open.take() {
-                    open.guard.failed(Some(open.status.as_u16()), "body");
-                }
-            }
+            Some(Err(_)) => open.failed(),
         }
         Poll::Ready(frame)
     }
@@ -474,12 +495,4 @@ impl<B: Body> Body for ObservedBody<B> {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
-}
-
-/// Whether a frame with these bytes, or one of trailers, is the last that a server will ask for.
-fn last(open: &mut Option<OpenBody>, produced: Option<u64>) -> bool {
-    let Some(produced) = produced else { return true };
-    let Some(left) = open.as_mut().and_then(|open| open.left.as_mut()) else { return false };
-    *left = left.saturating_sub(produced);
-    *left == 0
 }

@@ -89,6 +89,8 @@ pub struct RequestGuard {
     tree: RequestTree,
     /// Whether somebody may look the request up elsewhere.
     has_id: bool,
+    /// Whether who drives the request tells its panics: then one that merely drops the guard is another's.
+    pub(crate) is_driven: bool,
     is_finished: bool,
 }
 
@@ -136,6 +138,7 @@ impl Route {
             aside: Aside::default(),
             tree: RequestTree::begin(|| trace::whose(start, series.number), start),
             has_id: false,
+            is_driven: false,
             is_finished: false,
         }
     }
@@ -413,8 +416,8 @@ impl RequestGuard {
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         if !self.is_finished {
-            let outcome = if std::thread::panicking() { Outcome::Panicked } else { Outcome::Cancelled };
-            self.end(outcome, self.elapsed_nanos());
+            let panicked = !self.is_driven && std::thread::panicking();
+            self.end(if panicked { Outcome::Panicked } else { Outcome::Cancelled }, self.elapsed_nanos());
         }
     }
 }

@@ -1,11 +1,15 @@
 //! Requests driven by hand through the layer: dropped, panicking and failing at every point.
 
 use std::convert::Infallible;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use heartline::integrations::RouteTemplate;
+use heartline::{Agent, Query};
 use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use tower::{Layer, Service, service_fn};
@@ -219,26 +223,58 @@ fn every_request_is_counted_once_and_none_stays_in_flight_wherever_it_is_dropped
     assert_eq!(number(&agent, ACTIVE, &[]), Some(0.0));
 }
 
-#[test]
-fn a_panic_elsewhere_that_drops_a_waiting_request_does_not_count_as_its_panic() {
-    let agent = agent();
-    let mut service = agent.http_layer().route("/waiting").layer(service_fn(async |_: Request<()>| {
-        std::future::pending::<()>().await;
-        Ok::<_, Infallible>(Response::new(String::new()))
-    }));
-    let waiting = service.call(Request::new(()));
-    assert_eq!(number(&agent, ACTIVE, &[]), Some(1.0));
+/// Panics while `held` is alive.
+fn panic_beside<T>(held: T) {
     let unwound = catch_unwind(AssertUnwindSafe(move || {
-        let _held = waiting;
+        let _held = held;
         panic!("elsewhere");
     }));
     assert!(unwound.is_err());
+}
+
+#[test]
+fn a_panic_elsewhere_that_drops_a_waiting_request_or_its_body_cancels_it() {
+    let agent = agent();
+    let mut service =
+        agent.http_layer().route("/waiting").layer(service_fn(|request: Request<Script>| Answer(request.into_body())));
+    let ended = |error_type| records(&agent, DURATION, &[("http.route", "/waiting"), ("error.type", error_type)]);
+
+    let waiting = service.call(Request::new(Script { pending: 1, ..Script::default() }));
+    assert_eq!(number(&agent, ACTIVE, &[]), Some(1.0));
+    panic_beside(waiting);
+    assert_eq!((ended("cancelled"), ended("panic")), (1, 0), "its head was not there");
+
+    let mut answered = Box::pin(service.call(Request::new(Script { status: 200, frames: 2, ..Script::default() })));
+    let Poll::Ready(Ok(answer)) = answered.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("answered at once");
+    };
+    assert_eq!(number(&agent, ACTIVE, &[]), Some(1.0));
+    panic_beside(answer);
+    assert_eq!((ended("cancelled"), ended("panic")), (2, 0), "its body was being produced");
     assert_eq!(number(&agent, ACTIVE, &[]), Some(0.0));
-    assert_eq!(records(&agent, DURATION, &[("http.route", "/waiting")]), 1);
+}
+
+#[test]
+fn a_panic_that_drops_a_guard_that_the_service_holds_is_the_requests() {
+    let agent = agent();
+    panic_beside(agent.route("GET", "/held").start());
+    let ended = |error_type| records(&agent, DURATION, &[("http.route", "/held"), ("error.type", error_type)]);
+    assert_eq!((ended("cancelled"), ended("panic")), (0, 1));
+}
+
+/// A document of the agent's endpoint.
+fn document(agent: &Agent, path: &str) -> serde_json::Value {
+    let mut stream = TcpStream::connect(agent.local_addr().unwrap()).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    serde_json::from_str(body).unwrap()
 }
 
 /// Sends one request and reads its answer to the end.
-fn serve(agent: &heartline::Agent, request: Request<()>, response: Response<String>) {
+fn serve(agent: &Agent, request: Request<()>, response: Response<String>) {
     let mut response = Some(response);
     let answer = service_fn(move |_: Request<()>| std::future::ready(Ok::<_, Infallible>(response.take().unwrap())));
     let mut service = agent.http_layer().layer(answer);
@@ -311,6 +347,56 @@ fn an_answer_ends_with_its_last_declared_byte_though_nobody_asks_for_more() {
     }
     drop(body);
     assert_eq!(records(&agent, DURATION, &[("error.type", "cancelled")]), 0);
+}
+
+#[test]
+fn an_answer_of_no_declared_bytes_ends_with_its_head_though_nobody_asks_for_its_body() {
+    let agent = agent();
+    let mut service = agent.http_layer().route("/empty").layer(service_fn(|_: Request<()>| {
+        let body = Frames { script: Script::default(), sent: 0, waited: false };
+        std::future::ready(Ok::<_, Infallible>(Response::builder().header("content-length", "0").body(body).unwrap()))
+    }));
+    let answer = Box::pin(service.call(Request::new(()))).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(answer, Poll::Ready(Ok(_))));
+    assert_eq!(number(&agent, ACTIVE, &[]), Some(0.0));
+    drop(answer);
+    assert_eq!(records(&agent, DURATION, &[("http.response.status_code", "200")]), 1);
+    assert_eq!(records(&agent, DURATION, &[("error.type", "cancelled")]), 0);
+}
+
+/// A body whose frames take a query each.
+struct Rows(Query, usize);
+
+impl Body for Rows {
+    type Data = &'static [u8];
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<&'static [u8]>, Infallible>>> {
+        let Some(left) = self.1.checked_sub(1) else { return Poll::Ready(None) };
+        self.1 = left;
+        self.0.start().ok(1);
+        Poll::Ready(Some(Ok(Frame::data(b"frame"))))
+    }
+}
+
+#[test]
+fn what_producing_the_body_spends_is_the_requests() {
+    let agent = Agent::builder("test").listen("127.0.0.1:0").slow_request(Duration::ZERO).start().unwrap();
+    let rows = agent.query("sqlite", "SELECT orders");
+    let mut service = agent.http_layer().route("/export").layer(service_fn(|_: Request<()>| {
+        std::future::ready(Ok::<_, Infallible>(Response::new(Rows(rows.clone(), 3))))
+    }));
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(Ok(answer)) = Box::pin(service.call(Request::new(()))).as_mut().poll(&mut context) else {
+        panic!("answered at once");
+    };
+    let mut body = Box::pin(answer.into_body());
+    while let Poll::Ready(Some(_)) = body.as_mut().poll_frame(&mut context) {}
+    let slow = document(&agent, "/api/v1/traces");
+    assert_eq!(slow["requests"]["slowest"][0]["spent"]["queries"]["count"], 3, "{slow}");
 }
 
 #[test]
