@@ -161,13 +161,15 @@ impl OpenRequests {
         (open, self.unplaced.load(Ordering::Relaxed))
     }
 
-    /// The labels of each route by its number.
+    /// The labels of each route by its number. Where two threads number a route at the same moment, the second's is nobody's.
     pub(crate) fn routes(&self) -> Vec<Option<&Labels>> {
-        let mut by_number = vec![None; self.numbers.len()];
+        let mut by_number = vec![None; self.known.load(Ordering::Relaxed).min(ROUTES_MAX) as usize];
         for (labels, number) in self.numbers.iter() {
-            if let Some(place) = by_number.get_mut(*number as usize) {
-                *place = Some(labels);
+            let at = *number as usize;
+            if by_number.len() <= at {
+                by_number.resize(at + 1, None); // numbered since
             }
+            by_number[at] = Some(labels);
         }
         by_number
     }
@@ -220,6 +222,18 @@ mod tests {
         open.leave(first);
         open.leave(second);
         assert!(open.oldest_first(later).0.is_empty());
+    }
+
+    #[test]
+    fn a_route_keeps_its_name_where_a_number_before_it_is_nobodys() {
+        let open = OpenRequests::default();
+        // as a thread does that numbers a route which another one adds before it
+        open.known.fetch_add(1, Ordering::Relaxed);
+        let cart = open.number_of(&route("/cart"));
+        assert_eq!((cart, open.routes()), (1, vec![None, Some(&route("/cart"))]));
+        let taken = open.enter(cart, Stamp::now());
+        assert_eq!(open.oldest_first(Stamp::now()).0[0].labels.value("http.route"), Some("/cart"));
+        open.leave(taken);
     }
 
     #[test]
