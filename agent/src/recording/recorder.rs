@@ -350,7 +350,7 @@ impl Reading<'_> {
             let mut store = further.lock();
             let Some(shape) = store.read(series, tally).cloned() else { continue };
             if shape.budget.is_short() {
-                // the first store would take its values in coarser buckets, and what was said would change
+                // a series stays where it has memory
                 continue;
             }
             store.clear(series);
@@ -373,5 +373,30 @@ impl Reading<'_> {
             further.lock().clear(series);
             self.recorder.stores[0].lock().add_tally(series, tally, &shape);
         }
+    }
+}
+
+#[cfg(all(test, not(heartline_loom)))]
+mod tests {
+    use heartline_shared::{Grid, GridKind};
+
+    use super::super::budget::Budget;
+    use super::*;
+
+    #[test]
+    fn buckets_stay_as_they_were_read_when_memory_gets_short_while_a_store_is_emptied() {
+        let budget = SharedArc::new(Budget::new(1 << 10));
+        let shape = SharedArc::new(Shape { grid: Grid::of(GridKind::Duration), budget: SharedArc::clone(&budget) });
+        let recorder = Recorder::new(1);
+        let series = recorder.register(&shape);
+        // each has room where it is; together they reach from one end of the grid to the other, which takes two kilobytes
+        for (store, nanos) in [(0, 2_000), (1, 900_000_000_000)] {
+            recorder.stores[store].lock().add(series, nanos, |series| recorder.shape(series));
+        }
+        let before = recorder.read().histogram(series);
+        assert_eq!((before.count, before.buckets.len(), budget.is_short()), (2, 2, false));
+        recorder.read().empty(&recorder.stores[1]);
+        assert!(budget.is_short() && recorder.stores[1].lock().is_empty());
+        assert_eq!(recorder.read().histogram(series), before);
     }
 }

@@ -271,13 +271,13 @@ impl Store {
         slot.add(shape.grid.index(value), 1, self.rank);
     }
 
-    /// Adds what another store counted.
+    /// Adds what another store counted, whatever memory that takes: it was published bucket by bucket.
     pub(super) fn add_tally(&mut self, series: SeriesId, tally: &Tally, shape: &Arc<Shape>) {
         self.open(series, &|_| Some(Arc::clone(shape)));
         let Some(slot) = self.slots.get_mut(series.index()) else { return };
         slot.sum = slot.sum.wrapping_add(tally.sum);
         for bucket in tally.used.clone().filter(|&bucket| tally.counts[bucket] > 0) {
-            slot.add(bucket, tally.counts[bucket], self.rank);
+            slot.add(bucket, tally.counts[bucket], Rank::Further);
         }
     }
 
