@@ -144,13 +144,13 @@ impl Agent {
     }
 
     /// A counter of the service's own, or of the catalogue. Labels may come from outside: see
-    /// [`AgentBuilder::series_limit`]. A name that is another kind of metric, or the 1,025th, gives a handle whose records are dropped,
-    /// counted in `heartline.dropped`.
+    /// [`AgentBuilder::series_limit`]. A name that is another kind of metric, or the 1,025th, gives a handle whose records are dropped:
+    /// each is counted in `heartline.dropped`, and a warning says so once.
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Counter {
         self.core().registry.instrument(name, labels)
     }
 
-    /// A gauge; as [`counter`](Self::counter).
+    /// A gauge; as [`counter`](Self::counter), but what is set in vain is not counted.
     pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Gauge {
         self.core().registry.instrument(name, labels)
     }

@@ -1,8 +1,9 @@
 //! Recording allocates nothing and makes no system call once thread and series are known: by handle, by counter, by timed
-//! scope, by request guard. Counts the allocations of the recording thread, and its system calls with strace.
+//! scope, by request guard; nor does what is refused at the series limit. Counts the allocations of the recording thread, and its system calls with strace.
 #![expect(clippy::print_stdout, reason = "the figures that were reached are part of the result")]
 #![expect(clippy::disallowed_methods, reason = "a deadline for a wait")]
 
+use std::fmt::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,38 @@ fn ten_million_records_allocate_nothing() {
     drop(std::hint::black_box(vec![0_u8; 1_000]));
     assert_eq!(Counting::calls() - before, 1, "an allocation is counted when there is one");
     println!("{records} records and counts, a tenth of that scopes and requests: 0 allocations");
+}
+
+#[test]
+fn a_flood_of_names_beyond_the_limit_allocates_nothing_nor_does_a_metric_of_another_kind() {
+    const FLOOD: u32 = 100_000;
+    let agent = Agent::builder("flooded").without_listener().series_limit(10).start().unwrap();
+    let (events, durations) =
+        (agent.counter_family("flood.events", ["name"]), agent.histogram_family("flood.duration", ["name"]));
+    let misused = agent.histogram_family("flood.events", ["name"]);
+    let mut text = String::with_capacity(64);
+    let mut flood = |from: u32| {
+        for number in from..from + FLOOD {
+            text.clear();
+            let _ = write!(text, "name {number}");
+            events.increment([&text]);
+            durations.record([&text], Duration::from_millis(1));
+            agent.counter("flood.events", &[("name", &text)]).increment();
+            misused.record([&text], Duration::from_millis(1));
+            agent.counter("flood.duration", &[("name", &text)]).increment();
+        }
+    };
+    flood(0);
+    let before = Counting::calls();
+    flood(FLOOD);
+    assert_eq!(Counting::calls() - before, 0, "allocations");
+    let snapshot = agent.snapshot();
+    let sum = |name: &str| snapshot.family(name).map_or(0.0, |family| family.numbers.iter().map(|it| it.value).sum());
+    let twice = f64::from(2 * FLOOD);
+    assert_eq!((sum("flood.events"), sum("heartline.dropped")), (2.0 * twice, 2.0 * twice));
+    // the first ten names have a place
+    assert_eq!(sum("heartline.series.dropped"), 3.0 * (twice - 10.0));
+    println!("{} records of names without a place, and as many of another kind: 0 allocations", 3 * FLOOD);
 }
 
 #[test]

@@ -1,12 +1,13 @@
-//! Nothing is lost and nothing is counted twice, however many threads come and go while snapshots are taken: every count,
-//! sum and bucket of every series of several metrics, beside what the threads know they recorded. Knows the public API
-//! only.
+//! Nothing is lost and nothing is counted twice, however many threads come and go while snapshots are taken: at the end every
+//! count, sum and bucket of every series of several metrics, beside what the threads know they recorded; in each snapshot
+//! meanwhile, no less than they had recorded before it, no more than they had begun. Knows the public API only.
 //!
 //! 10^8 records as part of `./test`; `HEARTLINE_RECORDS=1000000000 ./test proofs every_record` makes 10^9.
 #![expect(clippy::print_stdout, reason = "the figures that were reached are part of the result")]
 #![expect(clippy::disallowed_methods, reason = "snapshots are taken at a rate, and the run is timed")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Series that are recorded into by handle, resolved before the threads begin.
 const BY_HANDLE: usize = 40;
+/// Records between two words of a thread about how far it is.
+const BATCH: u64 = 1_024;
 /// Names that are looked up with each record; the first ones are known before the threads begin, all race for the rest.
 const NAMES: usize = 120;
 const NAMES_KNOWN: usize = 20;
@@ -42,6 +45,18 @@ struct Stress<'a> {
     names: Vec<String>,
     duration_grid: std::sync::Arc<Grid>,
     size_grid: std::sync::Arc<Grid>,
+    progress: Progress,
+}
+
+/// What the threads themselves say of how far they are, a batch at a time.
+#[derive(Default)]
+struct Progress {
+    /// Records that were begun, or are about to.
+    begun: AtomicU64,
+    /// Records that were made.
+    made: AtomicU64,
+    /// How many of them are [offered](Expected::offered).
+    offered: AtomicU64,
 }
 
 /// Counts by bucket and a sum, as plain as can be.
@@ -131,12 +146,24 @@ impl<'a> Stress<'a> {
             names,
             duration_grid: Grid::of(GridKind::Duration),
             size_grid: Grid::of(GridKind::Count),
+            progress: Progress::default(),
         }
     }
 
-    /// Makes so many records and says in `expected` what they were: most by handle, some by labels that are looked up,
-    /// some wrongly.
+    /// Makes so many records and says in `expected` what they were, and to the watcher how far it is.
     fn record(&self, random: &mut Random, records: u64, expected: &mut Expected) {
+        for batch in 0..records.div_ceil(BATCH) {
+            let batch = BATCH.min(records - batch * BATCH);
+            self.progress.begun.fetch_add(batch, Ordering::SeqCst);
+            let offered = self.record_batch(random, batch, expected);
+            self.progress.offered.fetch_add(offered, Ordering::SeqCst);
+            self.progress.made.fetch_add(batch, Ordering::SeqCst);
+        }
+    }
+
+    /// Most by handle, some by labels that are looked up, some wrongly. Returns how many were offered.
+    fn record_batch(&self, random: &mut Random, records: u64, expected: &mut Expected) -> u64 {
+        let mut offered = 0;
         for _ in 0..records {
             let drawn = random.draw();
             // four decades, and once in a while up to an hour and more, which no entry of a log holds
@@ -144,35 +171,42 @@ impl<'a> Stress<'a> {
             let value = ((drawn >> 40) | 1) << shift;
             self.hot.increment();
             expected.hot += 1;
-            match drawn & 0xff {
+            offered += match drawn & 0xff {
                 0..8 => self.record_looked_up(random.index(NAMES), value, expected),
-                8..12 => {
-                    let name = random.index(NAMES);
-                    self.agent.counter("stress.events", &[("name", &self.names[name])]).add(value);
-                    expected.events[name] = expected.events[name].wrapping_add(value);
-                }
+                8..12 => self.count_looked_up(random.index(NAMES), value, expected),
                 12..28 => {
                     self.sizes.record_count(value);
                     expected.sizes.add(&self.size_grid, value);
+                    1
                 }
                 28 if drawn & 0x700 == 0 => {
-                    self.agent.counter("stress.duration", &[]).increment();
+                    self.agent.counter("stress.duration", &[]).add(value);
                     self.agent.histogram("stress.records", &[]).record(Duration::from_nanos(value));
                     expected.misused += 2;
+                    2
                 }
                 _ => {
                     let series = random.index(BY_HANDLE);
                     self.durations[series].record(Duration::from_nanos(value));
                     expected.durations[series].add(&self.duration_grid, value);
+                    1
                 }
-            }
+            };
         }
+        offered
     }
 
-    fn record_looked_up(&self, name: usize, value: u64, expected: &mut Expected) {
+    fn count_looked_up(&self, name: usize, amount: u64, expected: &mut Expected) -> u64 {
+        self.agent.counter("stress.events", &[("name", &self.names[name])]).add(amount);
+        expected.events[name] = expected.events[name].wrapping_add(amount);
+        0
+    }
+
+    fn record_looked_up(&self, name: usize, value: u64, expected: &mut Expected) -> u64 {
         let histogram = self.agent.histogram("stress.looked_up", &[("name", &self.names[name])]);
         histogram.record(Duration::from_nanos(value));
         expected.looked_up[name].add(&self.duration_grid, value);
+        1
     }
 
     /// One thread after the other, each with its share of the records.
@@ -254,21 +288,43 @@ fn check(snapshot: &Snapshot, before: &Series, now: &Series) {
         };
         assert!(!decreased, "{key:?} decreased or vanished in snapshot {}", snapshot.seq);
     }
+    // the agent adds these up itself: this shows that it leaves none out, not that none is lost
     let (stored, overflow) = (values_of_histograms(now, false), values_of_histograms(now, true));
     let (offered, dropped) = (number(now, "heartline.offered"), number(now, "heartline.dropped"));
     assert_eq!(offered, stored + overflow + dropped, "in snapshot {}", snapshot.seq);
 }
 
+impl Progress {
+    /// Records that were made, and how many were offered by them at least.
+    fn made(&self) -> (u64, u64) {
+        (self.made.load(Ordering::SeqCst), self.offered.load(Ordering::SeqCst))
+    }
+
+    /// What must hold of a snapshot that was taken since `before`: all that was made then is in it, and nothing that is begun
+    /// later.
+    fn check(&self, before: (u64, u64), now: &Series) {
+        let (made, offered) = self.made();
+        let begun = self.begun.load(Ordering::SeqCst);
+        let (records, values) = (number(now, "stress.records"), number(now, "heartline.offered"));
+        assert!((before.0..=begun).contains(&records), "{records} records, of {} to {begun}", before.0);
+        // what was begun and is not made yet offers two a record at most
+        let most = offered + 2 * (begun - made);
+        assert!((before.1..=most).contains(&values), "{values} values, of {} to {most}", before.1);
+    }
+}
+
 /// Takes snapshots at their rate until the run is over; how many, and how long they took.
-fn watch(agent: &Agent, done: &mpsc::Receiver<()>) -> (u32, Duration) {
+fn watch(stress: &Stress<'_>, done: &mpsc::Receiver<()>) -> (u32, Duration) {
     let (mut before, mut taken, mut took) = (Series::new(), 0, Duration::ZERO);
     let mut due = Instant::now();
     while done.recv_timeout(due.saturating_duration_since(Instant::now())).is_err() {
         due += SNAPSHOT_INTERVAL;
+        let made = stress.progress.made();
         let began = Instant::now();
-        let snapshot = agent.snapshot();
+        let snapshot = stress.agent.snapshot();
         took += began.elapsed();
         let now = series(&snapshot);
+        stress.progress.check(made, &now);
         check(&snapshot, &before, &now);
         (before, taken) = (now, taken + 1);
     }
@@ -319,8 +375,8 @@ fn every_record_of_every_thread_is_in_the_snapshot_exactly_once() {
     let began = Instant::now();
     let (expected, (snapshots, took)) = std::thread::scope(|threads| {
         let watching = threads.spawn({
-            let agent = &agent;
-            move || watch(agent, &done)
+            let stress = &stress;
+            move || watch(stress, &done)
         });
         let expected = stress.run(records);
         say_done.send(()).unwrap();

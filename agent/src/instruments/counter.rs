@@ -13,7 +13,7 @@ const HOT: u64 = 4_096;
 /// A handle to one counter series; clones count into the same series.
 ///
 /// Cost of [`add`](Self::add): one relaxed `fetch_add` on a cache line of its own. The first 128 counters that pass 4,096
-/// cost a load, an addition and a store on a line that belongs to the thread.
+/// cost a load, an addition and a store on a line that belongs to the thread; passing it takes a lock, once.
 #[derive(Debug, Clone, Default)]
 pub struct Counter(Arc<CachePadded<Cell>>);
 
@@ -21,15 +21,36 @@ pub struct Counter(Arc<CachePadded<Cell>>);
 struct Cell {
     shared: AtomicU64,
     place: AtomicUsize,
+    /// Of a counter that belongs nowhere, how often it was added to.
+    additions: Option<AtomicU64>,
 }
 
 /// The counter has no place in the logs, or it tries to get one, or it is one more than its place.
 const NO_PLACE: usize = 0;
 const TRIED: usize = usize::MAX;
 
+/// Where a counter that belongs nowhere stands: far beyond [`HOT`], whatever is added.
+const DETACHED: u64 = 1 << 63;
+
 impl Counter {
     /// Bytes that a series takes: a cache line of its own, and one for the counts of its handles.
     pub(crate) const BYTES: usize = 2 * size_of::<CachePadded<Cell>>();
+
+    /// A counter that belongs nowhere: it knows how often it was added to, and its value is 0. It is hot and never gets a
+    /// place, so each addition comes where others come once, and these need not be told apart.
+    pub(crate) fn detached() -> Self {
+        let (shared, place) = (AtomicU64::new(DETACHED), AtomicUsize::new(NO_PLACE));
+        Self::new(Cell { shared, place, additions: Some(AtomicU64::new(0)) })
+    }
+
+    fn new(cell: Cell) -> Self {
+        Self(Arc::new(CachePadded::new(cell)))
+    }
+
+    /// How often a [detached](Self::detached) counter was added to.
+    pub(crate) fn additions(&self) -> u64 {
+        self.0.additions.as_ref().map_or(0, |additions| additions.load(Ordering::Relaxed))
+    }
 
     /// Adds `amount`.
     #[inline]
@@ -52,6 +73,9 @@ impl Counter {
 
     /// What was counted so far.
     pub fn value(&self) -> u64 {
+        if self.0.additions.is_some() {
+            return 0;
+        }
         let in_logs = match self.0.place.load(Ordering::Acquire) {
             NO_PLACE | TRIED => 0,
             place => recording::recorder().slot_sum(place - 1),
@@ -62,6 +86,11 @@ impl Counter {
     /// Asks for a place once; where none is left, the counter stays as it is.
     #[cold]
     fn take_place(&self) {
+        if let Some(additions) = &self.0.additions {
+            self.0.shared.store(DETACHED, Ordering::Relaxed);
+            additions.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         if self.0.place.compare_exchange(NO_PLACE, TRIED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
             && let Some(slot) = recording::recorder().take_slot()
         {
@@ -95,6 +124,16 @@ mod tests {
             recording::recorder().read().maintain();
             assert_eq!(counter.value(), before + 4_000);
         }
+    }
+
+    #[test]
+    fn a_detached_counter_knows_how_often_it_was_added_to_by_all_threads() {
+        let counter = Counter::detached();
+        std::thread::scope(|threads| {
+            let add = || (0..10_000).for_each(|amount| counter.clone().add(amount));
+            (0..4).for_each(|_| drop(threads.spawn(add)));
+        });
+        assert_eq!((counter.additions(), counter.value()), (40_000, 0));
     }
 
     #[test]

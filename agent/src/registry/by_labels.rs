@@ -15,6 +15,8 @@ pub(crate) trait Instrument: Clone {
     const KIND: Kind;
     fn series(family: &Owned) -> Option<&Series<Self>>;
     fn resolve(registry: &Registry, name: &str, labels: Labels) -> Self;
+    /// What takes the records of a metric that is no such instrument.
+    fn misused(registry: &Registry, name: &str) -> Self;
 }
 
 impl Instrument for Counter {
@@ -26,6 +28,10 @@ impl Instrument for Counter {
 
     fn resolve(registry: &Registry, name: &str, labels: Labels) -> Self {
         registry.counter(name, labels, Room::Shared)
+    }
+
+    fn misused(registry: &Registry, name: &str) -> Self {
+        registry.misuse(name, Self::KIND, registry.detached.counter.clone())
     }
 }
 
@@ -39,6 +45,10 @@ impl Instrument for Gauge {
     fn resolve(registry: &Registry, name: &str, labels: Labels) -> Self {
         registry.gauge(name, labels, Room::Shared)
     }
+
+    fn misused(registry: &Registry, name: &str) -> Self {
+        registry.misuse(name, Self::KIND, registry.detached.gauge.clone())
+    }
 }
 
 impl Instrument for Histogram {
@@ -51,6 +61,10 @@ impl Instrument for Histogram {
     fn resolve(registry: &Registry, name: &str, labels: Labels) -> Self {
         registry.histogram(name, labels, Room::Shared)
     }
+
+    fn misused(registry: &Registry, name: &str) -> Self {
+        registry.misuse(name, Self::KIND, registry.detached.histogram(&registry.durations))
+    }
 }
 
 /// One metric with `N` label names.
@@ -61,6 +75,8 @@ pub(crate) struct ByLabels<const N: usize> {
     family: Option<Arc<Owned>>,
     /// The names, sorted, and which of the values each of them gets.
     names: [(String, usize); N],
+    /// Otherwise labels are made anew each time: of a name that occurs twice, the last value counts.
+    is_unique: bool,
 }
 
 impl<const N: usize> ByLabels<N> {
@@ -70,24 +86,37 @@ impl<const N: usize> ByLabels<N> {
         names.sort();
         let is_unique = names.is_sorted_by(|(a, _), (b, _)| a < b);
         let family = registry.family(metric, T::KIND).filter(|_| is_unique).cloned();
-        Self { registry: Arc::clone(registry), metric: metric.to_owned(), family, names }
+        Self { registry: Arc::clone(registry), metric: metric.to_owned(), family, names, is_unique }
     }
 
     /// The instrument of these values in the order of the names, if it was made. Takes no lock and allocates nothing.
     #[inline]
     pub(crate) fn find<T: Instrument>(&self, values: [&str; N]) -> Option<&T> {
-        let family = self.family.as_deref()?;
-        let labels: [(&str, &str); N] = array::from_fn(|at| {
-            let (name, value) = &self.names[at];
-            (name.as_str(), values[*value])
-        });
-        T::series(family)?.find(&labels)
+        T::series(self.family.as_deref()?)?.find(&self.labels(values))
     }
 
-    /// The instrument of these values, made if there is room, else the one of the overflow series.
+    /// The instrument of values that were not [found](Self::find), made if there is room, else the one of the overflow
+    /// series; allocates nothing where it is [refused](Series::refuse) beyond the series limit.
     #[cold]
     pub(crate) fn resolve<T: Instrument>(&self, values: [&str; N]) -> T {
+        if self.is_unique {
+            let Some(series) = self.family.as_deref().and_then(T::series) else {
+                return T::misused(&self.registry, &self.metric);
+            };
+            if let Some(overflow) = series.refuse(&self.registry, &self.labels(values)) {
+                return overflow.clone();
+            }
+        }
         let labels = self.names.iter().map(|(name, value)| (name.clone(), values[*value]));
         T::resolve(&self.registry, &self.metric, Labels::from_pairs(labels))
+    }
+
+    /// Names and values, sorted by name.
+    #[inline]
+    fn labels<'a>(&'a self, values: [&'a str; N]) -> [(&'a str, &'a str); N] {
+        array::from_fn(|at| {
+            let (name, value) = &self.names[at];
+            (name.as_str(), values[*value])
+        })
     }
 }

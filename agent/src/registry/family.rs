@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use heartline_shared::Labels;
 use heartline_shared::catalog::{self, Kind};
 use heartline_shared::snapshot::{HistogramSeries, NumberSeries};
 
-use super::{AppendMap, Cost, Registry, Room, sanitised};
+use super::{AppendMap, Cost, Registry, Room, is_clean, sanitised};
 use crate::instruments::{Counter, Gauge, Histogram, InFlight};
 use crate::recording::Reading;
 use crate::snapshot::Families;
@@ -24,6 +24,8 @@ pub(crate) struct Owned {
     pub(crate) unit: Cow<'static, str>,
     help: Option<String>,
     series: Instruments,
+    /// Whether it was told that the metric is used as another kind than it is.
+    pub(super) told: Once,
 }
 
 /// The series of a metric by kind. An up-down counter is a gauge the service sets, or the number of guards; both may
@@ -34,6 +36,17 @@ enum Instruments {
     Gauges(Series<Gauge>),
     UpDown { set: Series<Gauge>, guards: Series<InFlight> },
     Histograms(Series<Histogram>),
+}
+
+/// Something that is said once.
+#[derive(Debug, Default)]
+pub(super) struct Once(AtomicBool);
+
+impl Once {
+    /// Whether this is the first time.
+    pub(super) fn is_first(&self) -> bool {
+        !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// Labels that are found by their values: the names of one metric seldom differ, so that hashing them tells nothing apart.
@@ -79,7 +92,7 @@ impl Owned {
             Kind::UpDownCounter => Instruments::UpDown { set: Series::new(), guards: Series::new() },
             Kind::Histogram => Instruments::Histograms(Series::new()),
         };
-        Self { kind, unit, help, series }
+        Self { kind, unit, help, series, told: Once::default() }
     }
 
     pub(crate) fn counters(&self) -> Option<&Series<Counter>> {
@@ -164,6 +177,19 @@ impl<T: Clone> Series<T> {
     pub(crate) fn find(&self, labels: &[(&str, &str)]) -> Option<&T> {
         self.by_labels
             .find(&Sought(labels), |Key(kept)| kept.len() == labels.len() && kept.iter().eq(labels.iter().copied()))
+    }
+
+    /// The overflow series' instrument for labels from outside, sorted by name, that were not [found](Self::find) and are
+    /// beyond the series limit: the usual end of a flood of names, which allocates nothing. Values that are kept otherwise than
+    /// they are may yet be found.
+    pub(crate) fn refuse(&self, registry: &Registry, labels: &[(&str, &str)]) -> Option<&T> {
+        let overflow = self.overflow.get()?;
+        let is_full = self.shared.load(Ordering::Relaxed) >= registry.series_limit;
+        let is_refused = is_full && labels.iter().all(|(_, value)| is_clean(value));
+        is_refused.then(|| {
+            self.refused.increment();
+            overflow
+        })
     }
 
     /// The instrument of these labels, made if there is room, else the one of the overflow series.

@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 
 pub(crate) use append_map::AppendMap;
 pub(crate) use by_labels::{ByLabels, Instrument};
-use family::{Owned, Series};
+use family::{Once, Owned, Series};
 
 use crate::config::LABEL_VALUE_BYTES_MAX;
 use crate::instruments::{Counter, Gauge, Histogram, InFlight};
@@ -64,11 +64,14 @@ pub(crate) struct Registry {
     durations: Arc<Shape>,
     counts: Arc<Shape>,
     detached: Detached,
+    /// Whether it was told that there are too many metrics.
+    told: Once,
 }
 
-/// Where records go that belong nowhere: a metric used as another kind than it is, or one metric too many. They are
-/// counted as dropped.
-#[derive(Debug, Default)]
+/// Where records go that belong nowhere: a metric used as another kind than it is, or one metric too many. Additions to
+/// counters and values of histograms are counted as dropped. What is done to gauges and guards is not: a gauge that counted
+/// would cost every gauge a branch.
+#[derive(Debug)]
 struct Detached {
     counter: Counter,
     gauge: Gauge,
@@ -77,13 +80,22 @@ struct Detached {
 }
 
 impl Detached {
+    fn new() -> Self {
+        Self {
+            counter: Counter::detached(),
+            gauge: Gauge::default(),
+            in_flight: InFlight::default(),
+            histogram: OnceLock::new(),
+        }
+    }
+
     fn histogram(&self, shape: &Arc<Shape>) -> Histogram {
         self.histogram.get_or_init(|| Histogram::new(shape)).clone()
     }
 
-    /// How many records ended here.
+    /// How many additions and values ended here.
     fn records(&self, reading: &mut Reading<'_>) -> u64 {
-        self.counter.value() + self.histogram.get().map_or(0, |histogram| histogram.value_in(reading).count)
+        self.counter.additions() + self.histogram.get().map_or(0, |histogram| histogram.value_in(reading).count)
     }
 }
 
@@ -106,7 +118,8 @@ impl Registry {
             durations: shape(GridKind::Duration),
             counts: shape(GridKind::Count),
             budget,
-            detached: Detached::default(),
+            detached: Detached::new(),
+            told: Once::default(),
         };
         registry.bytes(); // the budget learns what is kept beside series
         registry
@@ -119,12 +132,15 @@ impl Registry {
         custom.push(CustomMetric { name: name.to_owned(), unit: unit.to_owned(), help: help.to_owned() });
     }
 
-    /// The instrument of these labels, which are in any order; allocates only where it must be made.
+    /// The instrument of these labels, which are in any order. Allocates only where it must be made, and for labels that are
+    /// refused otherwise than [`Series::refuse`] does.
     pub(crate) fn instrument<T: Instrument>(&self, name: &str, labels: &[(&str, &str)]) -> T {
-        let known = self.families.get(name).and_then(|family| T::series(family)).and_then(|series| {
-            let mut pairs = [("", ""); LABELS_AT_HAND];
-            series.find(sorted(labels, &mut pairs)?)
-        });
+        let Some(series) = self.family(name, T::KIND).and_then(|family| T::series(family)) else {
+            return T::misused(self, name);
+        };
+        let mut pairs = [("", ""); LABELS_AT_HAND];
+        let sorted = sorted(labels, &mut pairs);
+        let known = sorted.and_then(|labels| series.find(labels).or_else(|| series.refuse(self, labels)));
         known.cloned().unwrap_or_else(|| {
             T::resolve(self, name, Labels::from_pairs(labels.iter().map(|(name, value)| ((*name).to_owned(), *value))))
         })
@@ -135,14 +151,14 @@ impl Registry {
             Some(series) => {
                 series.resolve(self, (labels, room), Cost::of::<Counter>(Counter::BYTES, 0), Counter::default)
             }
-            None => self.misuse(name, Kind::Counter, self.detached.counter.clone()),
+            None => Counter::misused(self, name),
         }
     }
 
     pub(crate) fn gauge(&self, name: &str, labels: Labels, room: Room) -> Gauge {
         match self.family(name, Kind::Gauge).and_then(|family| family.gauges()) {
             Some(series) => series.resolve(self, (labels, room), Cost::of::<Gauge>(Gauge::BYTES, 0), Gauge::default),
-            None => self.misuse(name, Kind::Gauge, self.detached.gauge.clone()),
+            None => Gauge::misused(self, name),
         }
     }
 
@@ -158,7 +174,7 @@ impl Registry {
     pub(crate) fn histogram(&self, name: &str, labels: Labels, room: Room) -> Histogram {
         let family = self.family(name, Kind::Histogram);
         let Some((series, unit)) = family.and_then(|family| Some((family.histograms()?, &family.unit))) else {
-            return self.misuse(name, Kind::Histogram, self.detached.histogram(&self.durations));
+            return Histogram::misused(self, name);
         };
         let shape = match GridKind::for_unit(unit) {
             GridKind::Duration => &self.durations,
@@ -239,14 +255,24 @@ impl Registry {
         self.budget.dismiss(cost.now + label_bytes, cost.later);
     }
 
-    /// A metric was used as another kind than it is, or there is no room for it: what is recorded is counted as dropped.
+    /// A metric was used as another kind than it is, or there is no room for it: what is recorded is counted as dropped. Told
+    /// once a metric, and once for all that there is no room for.
     #[cold]
     fn misuse<T>(&self, metric: &str, used_as: Kind, detached: T) -> T {
-        if let Some(family) = self.families.get(metric) {
-            let kind = family.kind;
-            tracing::warn!(metric, ?kind, ?used_as, "used as another kind than it is; these records are dropped");
-        } else {
-            tracing::warn!(metric, limit = METRICS_MAX, "one metric too many; its records are dropped");
+        match self.families.get(metric) {
+            Some(family) if family.told.is_first() => {
+                let kind = family.kind;
+                tracing::warn!(metric, ?kind, ?used_as, "used as another kind than it is; these records are dropped");
+            }
+            None if self.told.is_first() => {
+                let limit = METRICS_MAX;
+                tracing::warn!(
+                    metric,
+                    limit,
+                    "one metric too many; its records are dropped, and those of any other one"
+                );
+            }
+            _ => {}
         }
         detached
     }
@@ -265,10 +291,14 @@ fn sorted<'a, 'b>(
     pairs.is_sorted_by(|(a, _), (b, _)| a < b).then_some(pairs)
 }
 
+/// Whether a label value is kept as it is.
+fn is_clean(value: &str) -> bool {
+    value.len() <= LABEL_VALUE_BYTES_MAX && !value.chars().any(char::is_control)
+}
+
 /// A label value as it is kept: no control characters, at most [`LABEL_VALUE_BYTES_MAX`] bytes.
 fn sanitised(labels: Labels) -> Labels {
-    let clean = |value: &str| value.len() <= LABEL_VALUE_BYTES_MAX && !value.chars().any(char::is_control);
-    if labels.iter().all(|(_, value)| clean(value)) {
+    if labels.iter().all(|(_, value)| is_clean(value)) {
         return labels;
     }
     let cut = labels.iter().map(|(name, value)| {
@@ -397,12 +427,48 @@ mod tests {
     }
 
     #[test]
-    fn a_metric_used_as_another_kind_is_counted_as_dropped() {
+    fn a_metric_used_as_another_kind_is_counted_as_dropped_by_records_whatever_their_amounts() {
         let registry = registry(10);
-        registry.counter("http.server.request.duration", Labels::empty(), Room::Reserved).add(3);
+        let misused = registry.counter("http.server.request.duration", Labels::empty(), Room::Reserved);
+        for amount in [1_000_000, 3, 0, u64::MAX] {
+            misused.add(amount);
+        }
+        registry.histogram("heartline.offered", Labels::empty(), Room::Reserved).record_units(5);
+        registry.gauge("heartline.offered", Labels::empty(), Room::Reserved).set(7.0);
         let families = read(&registry);
         let dropped = families.iter().find(|family| family.name == "heartline.dropped").unwrap();
-        assert_eq!(dropped.numbers[0].value, 3.0);
+        assert_eq!((dropped.numbers[0].value, misused.value()), (5.0, 0));
+    }
+
+    /// Counts what is told.
+    #[derive(Clone, Default)]
+    struct Told(Arc<std::sync::atomic::AtomicUsize>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Told {
+        fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn misuse_is_told_once_a_metric_however_often_it_is_recorded() {
+        use tracing_subscriber::layer::SubscriberExt as _;
+        let told = Told::default();
+        let registry = Arc::new(registry(10));
+        registry.histogram("wait", Labels::empty(), Room::Shared).record_units(1);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(told.clone()), || {
+            let misused = ByLabels::new::<Counter>(&registry, "wait", ["a"]);
+            for _ in 0..100 {
+                misused.resolve::<Counter>(["1"]).increment();
+                registry.instrument::<Counter>("wait", &[("a", "1")]).increment();
+                registry.instrument::<Histogram>("heartline.offered", &[]).record_units(1);
+            }
+            for name in 0..METRICS_MAX + 100 {
+                registry.instrument::<Counter>(&format!("metric {name}"), &[]).increment();
+            }
+        });
+        let told = told.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(told, 3, "two metrics, and once for all that are too many");
     }
 
     #[test]

@@ -11,7 +11,10 @@ use crate::registry::{ByLabels, Registry};
 ///
 /// Values come in the order of the names. Each new combination makes a series, within
 /// [`series_limit`](crate::AgentBuilder::series_limit) and the memory budget; beyond them they share the series
-/// `{otel.metric.overflow="true"}`. Finding a series takes no lock and allocates nothing, unless it is the first time.
+/// `{otel.metric.overflow="true"}`. Finding a series takes no lock and allocates nothing, unless it is the first time; nor does
+/// passing values on to that series beyond the limit. Values that the memory budget refuses are copied each time, as are those
+/// that are cut or cleaned before they are kept: longer than [`LABEL_VALUE_BYTES_MAX`](crate::LABEL_VALUE_BYTES_MAX), or with
+/// control characters.
 ///
 /// ```
 /// # fn main() -> Result<(), heartline::Error> {
