@@ -15,8 +15,11 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The agent runs on a thread of its own. Recording takes no lock, makes no system call and allocates nothing once a
-//! series exists. It installs no signal handler, panic hook, allocator or subscriber unless told to:
+//! The agent runs on a thread of its own. Recording waits for no lock, makes no system call and allocates nothing, but for
+//! what is rare: a thread's first record, a series that is new or outgrows its memory, a value of 18 minutes or more, the 4,097th
+//! addition to a counter, and a moment at which other threads have every store. So do not record in a global allocator or a
+//! signal handler: what is rare would wait for itself. The agent installs no signal handler, panic hook, allocator or
+//! subscriber unless told to:
 //! with the feature `cpu-profile`, asking for a profile of the processor is telling it so, for as long as that takes.
 //!
 //! # Layers, lowest first

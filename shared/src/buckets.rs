@@ -238,7 +238,7 @@ impl Grid {
         self.bounds().get(bucket).copied()
     }
 
-    /// The lower bound of a bucket, exclusive; 0 for the first one.
+    /// The lower bound of a bucket, exclusive; 0 for the first one, which holds 0 too.
     pub fn lower_bound(&self, bucket: usize) -> u64 {
         bucket.checked_sub(1).and_then(|below| self.bounds.get(below)).copied().unwrap_or(0)
     }

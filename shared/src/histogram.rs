@@ -106,9 +106,9 @@ impl Histogram {
     /// The `q`-quantile in the unit of the metric (seconds for durations); `None` without values or for `q` outside 0..=1.
     ///
     /// The value of rank `q · count`, rounded up, is somewhere in its bucket; the harmonic middle of the bucket is as near
-    /// as can be said: at most 1.1 % off for durations, 4.4 % for counts, whatever the distribution. (Linear in the
-    /// bucket, as Prometheus' `histogram_quantile` has it, would be off by twice that.) A rank above the last boundary
-    /// gives that boundary: the histogram knows only that it was exceeded.
+    /// as can be said: at most 1.1 % off for durations from 1 µs on, 4.4 % for counts, whatever the distribution. (Linear in the
+    /// bucket, as Prometheus' `histogram_quantile` has it, would be off by twice that.) Durations below 1 µs are one bucket and
+    /// give 1 µs. A rank above the last boundary gives that boundary: the histogram knows only that it was exceeded.
     pub fn quantile(&self, grid: &Grid, q: f64) -> Option<f64> {
         if self.count == 0 || !(0.0..=1.0).contains(&q) {
             return None;
@@ -141,8 +141,8 @@ impl Histogram {
     }
 }
 
-/// The value with the least relative distance to all values of a bucket, in the grid's resolution. The first bucket's
-/// values are those at its bound; the last one has no upper bound and gives its lower one.
+/// The value with the least relative distance to all values of a bucket, in the grid's resolution. The first bucket
+/// gives its bound, as its values have no smallest one but 0; the last one has no upper bound and gives its lower one.
 fn middle(grid: &Grid, bucket: usize) -> f64 {
     let lower = grid.lower_bound(bucket);
     match grid.upper_bound(bucket) {

@@ -18,7 +18,7 @@ impl InFlight {
     /// Bytes that a series takes: a cache line of its own, and one for the counts of its handles.
     pub(crate) const BYTES: usize = 2 * size_of::<CachePadded<AtomicI64>>();
 
-    /// Takes a guard. Cost: one relaxed `fetch_add`, and one when the guard is dropped.
+    /// Takes a guard. Cost: two `fetch_add`, of the number and of the handles, and two `fetch_sub` when the guard is dropped.
     #[inline]
     pub fn enter(&self) -> InFlightGuard {
         self.raise();

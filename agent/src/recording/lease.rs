@@ -112,13 +112,8 @@ impl Hot {
 
 impl Lease {
     fn begin(&self) {
-        if self.0.get().is_none() {
-            // an allocator that records could come here again meanwhile: then its log is the thread's
-            if let Err(second) = self.0.set(RECORDER.attach()) {
-                RECORDER.part(second);
-            }
-        }
-        let Some(log) = self.0.get() else { return };
+        // nothing that this calls records: a global allocator must not, and would wait in `attach` for itself
+        let log = self.0.get_or_init(|| RECORDER.attach());
         HOT.with(|hot| {
             hot.written.set(log.written());
             hot.log.set(Arc::as_ptr(log));
