@@ -5,8 +5,9 @@ pub use tikv_jemallocator::Jemalloc;
 
 /// Makes jemalloc the global allocator of the program, with heap profiling available and off.
 ///
-/// Write it once, at the top of `main.rs`. Profiling must be made available when the process starts, and costs nothing
-/// until it is switched on, which the agent does while growth of memory is watched or suspected, or when it is asked to:
+/// Write it once, at the top of `main.rs`. Profiling must be made available when the process starts, and costs an allocation
+/// thirteen instructions until it is switched on, which the agent does while growth of memory is watched or suspected, or
+/// when it is asked to:
 /// [`Agent::sample_heap`](crate::Agent::sample_heap), the action `heap.profile`, `/api/v1/profile/heap?seconds=30`.
 /// Options of your own go into the environment variable `_RJEM_MALLOC_CONF`.
 ///

@@ -31,8 +31,20 @@ pub(crate) struct Families {
     pub(crate) heap: Option<HeapVerdict>,
     /// Bytes that caches of this process say they hold; collectors of the probes stage add to it.
     pub(crate) cached_bytes: u64,
+    /// Caches of this process that say how many entries they hold and may hold, and not how many bytes that is.
+    pub(crate) cache_entries: Vec<CacheEntries>,
+    /// What all processes under the memory limit use together, in bytes; `None` where the limit is this one's own.
+    pub(crate) used_under_limit: Option<u64>,
     /// Results of health checks.
     pub(crate) checks: Vec<CheckResult>,
+}
+
+/// Entries of a cache that does not know its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CacheEntries {
+    pub(crate) title: String,
+    pub(crate) held: u64,
+    pub(crate) limit: u64,
 }
 
 impl Families {
@@ -87,6 +99,8 @@ impl Families {
         }
         self.heap = other.heap.or(self.heap.take());
         self.cached_bytes += other.cached_bytes;
+        self.cache_entries.extend(other.cache_entries);
+        self.used_under_limit = other.used_under_limit.or(self.used_under_limit);
         self.checks.extend(other.checks);
     }
 

@@ -43,6 +43,28 @@ fn what_the_program_allocates_and_frees_is_seen() {
     agent.shutdown(Duration::from_secs(5)).unwrap();
 }
 
+/// A metric of the newest snapshot.
+fn figure(agent: &Agent, metric: &str) -> f64 {
+    agent.snapshot().family(metric).map_or(0.0, |family| family.numbers.iter().map(|series| series.value).sum())
+}
+
+#[test]
+fn what_was_ever_allocated_is_counted_although_it_was_freed() {
+    const BLOCK: usize = 4 << 20;
+    let agent = Agent::builder("turnover").listen("127.0.0.1:0").start().unwrap();
+    heap_until(&agent, |_| figure(&agent, "heartline.heap.allocated") > 0.0);
+    let [bytes, count] =
+        ["heartline.heap.allocated", "heartline.heap.allocations"].map(|metric| figure(&agent, metric));
+    for _ in 0..100 {
+        drop(black_box(vec![1_u8; BLOCK]));
+    }
+    let grown = |metric, before| figure(&agent, metric) - before;
+    heap_until(&agent, |_| grown("heartline.heap.allocated", bytes) >= 100.0 * BLOCK as f64);
+    assert!(grown("heartline.heap.allocations", count) >= 100.0);
+    assert!(grown("heartline.heap.allocated", bytes) < 200.0 * BLOCK as f64);
+    agent.shutdown(Duration::from_secs(5)).unwrap();
+}
+
 fn asked(address: SocketAddr, path: &str) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(address).expect("the agent listens");
     let request =

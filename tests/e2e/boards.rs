@@ -34,8 +34,8 @@ const LACKING: &[(&[&str], &str)] = &[
     ),
     (&["heartline.job.worker.count"], "its job library does not say which workers are busy"),
     (
-        &["heartline.heap.live", "heartline.heap.allocated", "heartline.heap.allocations"],
-        "it runs on jemalloc, which counts for itself; these are of a counting allocator",
+        &["heartline.heap.live"],
+        "it runs on jemalloc, whose own figure is jemalloc.allocated; this one is of a counting allocator",
     ),
     (
         &[

@@ -5,9 +5,12 @@ use std::time::Duration;
 use heartline_shared::Labels;
 use heartline_shared::snapshot::{HeapSites, HeapVerdict, Leak, Trend};
 
+use super::filling::Filling;
 #[cfg(feature = "jemalloc")]
 use super::profile::{Moment, Profiler};
-use super::trend::{LeakDetector, MemorySample, bytes_text};
+use super::trend::{LeakDetector, LeakVerdict, MemorySample, bytes_text};
+#[cfg(feature = "jemalloc")]
+use super::turnover::SizeClasses;
 use crate::snapshot::{Collector, Families, Tick};
 
 /// The shortest time over which requests per second are measured.
@@ -20,6 +23,9 @@ const RESIDENT_ONLY: &str = "jemalloc is not the allocator of this program: judg
 const NOT_COMPILED_IN: &str =
     "heap profiling is not compiled in: build the service with the feature `jemalloc` and heartline::jemalloc!()";
 
+/// Others under the same memory limit are spoken of from this share of it on.
+const OTHERS_SHARE: f64 = 0.05;
+
 /// Counts the requests served since the start; `None` while there is nothing that serves any.
 type Requests = Box<dyn FnMut() -> Option<u64> + Send>;
 
@@ -27,11 +33,16 @@ type Requests = Box<dyn FnMut() -> Option<u64> + Send>;
 /// of the process, whose figures it uses.
 pub(crate) struct HeapCollector {
     detector: LeakDetector,
+    patience: Duration,
+    filling: Filling,
     /// Asked on the agent's thread, once.
     jemalloc: Option<bool>,
     requests: Requests,
     #[cfg(feature = "jemalloc")]
     profiler: Profiler,
+    /// What tells how much was ever allocated; looked up once jemalloc is known to be the allocator.
+    #[cfg(feature = "jemalloc")]
+    size_classes: Option<Option<SizeClasses>>,
     /// The newest count of requests with its time, and the rate before it.
     counted: Option<(u64, Duration)>,
     rate: Option<f64>,
@@ -42,10 +53,14 @@ impl HeapCollector {
     pub(crate) fn new(patience: Duration, requests: impl FnMut() -> Option<u64> + Send + 'static) -> Self {
         Self {
             detector: LeakDetector::new(patience),
+            patience,
+            filling: Filling::new(patience),
             jemalloc: None,
             requests: Box::new(requests),
             #[cfg(feature = "jemalloc")]
             profiler: Profiler::new(patience),
+            #[cfg(feature = "jemalloc")]
+            size_classes: None,
             counted: None,
             rate: None,
         }
@@ -70,6 +85,19 @@ impl HeapCollector {
         self.rate
     }
 
+    /// A suspicion waits for a cache that fills, unless the limit is near.
+    fn hold_back(&self, verdict: &mut LeakVerdict, used: Option<f64>) {
+        let is_near = verdict.seconds_to_limit.is_some_and(|left| left < self.patience.as_secs_f64());
+        if verdict.leak != Leak::Suspected || is_near {
+            return;
+        }
+        let growth = verdict.growth_bytes_per_second.zip(used);
+        if let Some(fills) = growth.and_then(|(growth, used)| self.filling.explains(growth, used)) {
+            verdict.leak = Leak::Watching;
+            verdict.evidence.push(fills);
+        }
+    }
+
     /// Adds the allocator's statistics and returns what is allocated, and what is said of the rest; `None` without jemalloc.
     #[cfg(feature = "jemalloc")]
     fn allocated(&mut self, into: &mut Families) -> Option<(f64, Vec<String>)> {
@@ -88,6 +116,11 @@ impl HeapCollector {
             ("jemalloc.metadata", statistics.metadata),
         ] {
             into.integer(metric, Labels::empty(), bytes as u64);
+        }
+        let classes = self.size_classes.get_or_insert_with(SizeClasses::look_up);
+        if let Some(turnover) = classes.as_ref().and_then(SizeClasses::turnover) {
+            into.integer("heartline.heap.allocated", Labels::empty(), turnover.bytes);
+            into.integer("heartline.heap.allocations", Labels::empty(), turnover.allocations);
         }
         Some((statistics.allocated as f64, statistics.idle()))
     }
@@ -121,13 +154,20 @@ impl Collector for HeapCollector {
     fn collect(&mut self, into: &mut Families, now: Tick) {
         let (allocated, idle) = self.allocated(into).unzip();
         let resident = into.sum("process.memory.usage");
+        let others = of_others(into, resident);
+        self.filling.observe(now.mono, &into.cache_entries);
         if let Some(used) = allocated.or(resident) {
-            let (cached, limit) = (into.cached_bytes as f64, into.sum("heartline.memory.limit"));
+            let limit = into.sum("heartline.memory.limit").map(|limit| (limit - others.unwrap_or(0.0)).max(1.0));
             let requests_per_second = self.load(now.mono);
+            let cached = into.cached_bytes as f64;
             let sample = MemorySample { used, cached, resident, limit, requests_per_second };
             self.detector.observe(now.mono, sample);
         }
         let mut verdict = self.detector.verdict().clone();
+        self.hold_back(&mut verdict, allocated.or(resident));
+        if verdict.leak != Leak::None {
+            verdict.evidence.extend(others.and_then(|others| said_of_others(into, others)));
+        }
         if allocated.is_none() && verdict.trend != Trend::Unknown {
             verdict.evidence.insert(0, RESIDENT_ONLY.to_owned());
         }
@@ -159,6 +199,20 @@ impl Collector for HeapCollector {
     }
 }
 
+/// Bytes that other processes use of the memory limit; `None` where it is this one's own.
+fn of_others(into: &Families, resident: Option<f64>) -> Option<f64> {
+    Some((into.used_under_limit? as f64 - resident?).max(0.0))
+}
+
+/// What other processes use of the limit, where that is much.
+fn said_of_others(into: &Families, others: f64) -> Option<String> {
+    let limit = into.sum("heartline.memory.limit")?;
+    (others >= OTHERS_SHARE * limit).then(|| {
+        let [others, limit] = [others, limit].map(bytes_text);
+        format!("{others} of the limit of {limit} are used beside this process, in its control group")
+    })
+}
+
 /// The call site that grows fastest, as evidence.
 fn growing_site(sites: &HeapSites) -> Option<String> {
     let site = sites.sites.first().filter(|site| site.growing)?;
@@ -175,6 +229,7 @@ fn growing_site(sites: &HeapSites) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::CacheEntries;
     use heartline_shared::UnixMillis;
 
     /// A round in which resident memory, caches and limit are these.
@@ -231,6 +286,51 @@ mod tests {
             let families = round(&mut collector, second, (64 << 20) + (second << 20), second << 20);
             assert_eq!(families.heap.unwrap().leak, Leak::None, "second {second}");
         }
+    }
+
+    /// Rounds of four minutes in which memory grows by a MiB a second, with what else is known.
+    fn grown(mut also: impl FnMut(u64, &mut Families)) -> HeapVerdict {
+        let mut collector = collector();
+        let mut newest = None;
+        for second in 0..240 {
+            let mut families = Families::default();
+            families.integer("process.memory.usage", Labels::empty(), (64 << 20) + (second << 20));
+            families.integer("heartline.memory.limit", Labels::empty(), 4 << 30);
+            also(second, &mut families);
+            collector.collect(&mut families, Tick { mono: Duration::from_secs(second), wall: UnixMillis(0) });
+            newest = families.heap;
+        }
+        newest.unwrap()
+    }
+
+    #[test]
+    fn what_others_use_of_a_shared_limit_brings_it_nearer_and_is_said() {
+        let alone = grown(|_, _| {});
+        let beside =
+            grown(|second, families| families.used_under_limit = Some((64 << 20) + (second << 20) + (2 << 30)));
+        let [alone_left, beside_left] = [&alone, &beside].map(|heap| heap.seconds_to_limit.unwrap());
+        assert!(
+            (alone_left / 3_793.0 - 1.0).abs() < 0.2 && (beside_left / 1_745.0 - 1.0).abs() < 0.2,
+            "{alone_left} {beside_left}"
+        );
+        let said =
+            |heap: &HeapVerdict| heap.evidence.join("\n").contains("2.0 GiB of the limit of 4.0 GiB are used beside");
+        assert!(said(&beside) && !said(&alone), "{:?}", beside.evidence);
+    }
+
+    #[test]
+    fn a_cache_of_unknown_bytes_that_fills_is_watched_and_suspected_once_it_is_full() {
+        let holding = |entries: fn(u64) -> u64| {
+            grown(move |second, families| {
+                let title = "products (memory)".to_owned();
+                families.cache_entries.push(CacheEntries { title, held: entries(second), limit: 1_000 });
+            })
+        };
+        let fills = holding(|second| 4 * second);
+        assert_eq!(fills.leak, Leak::Watching, "{:?}", fills.evidence);
+        assert!(fills.evidence.join("\n").contains("the cache products (memory) fills"), "{:?}", fills.evidence);
+        let full = holding(|second| (20 * second).min(1_000));
+        assert_eq!(full.leak, Leak::Suspected, "{:?}", full.evidence);
     }
 
     #[test]

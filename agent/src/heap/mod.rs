@@ -1,6 +1,7 @@
 //! The heap: what the allocator says, where the memory floor is going, and whether that looks like a leak.
 
 mod collector;
+mod filling;
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
 #[cfg(feature = "jemalloc")]
@@ -10,6 +11,8 @@ mod purge;
 mod report;
 mod slope;
 mod trend;
+#[cfg(feature = "jemalloc")]
+mod turnover;
 
 pub(crate) use collector::HeapCollector;
 #[cfg(all(test, feature = "jemalloc"))]

@@ -105,6 +105,7 @@ fn eviction(cause: RemovalCause) -> Eviction {
 fn status<K, V>(cache: &Cache<K, V>, in_bytes: bool) -> CacheStatus {
     CacheStatus {
         entries: Some(cache.entry_count()),
+        limit_entries: cache.policy().max_capacity().filter(|_| !in_bytes),
         bytes: in_bytes.then(|| cache.weighted_size()),
         limit_bytes: cache.policy().max_capacity().filter(|_| in_bytes),
         remote: false,

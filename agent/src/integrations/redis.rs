@@ -108,6 +108,7 @@ fn status(info: &InfoDict, database: i64) -> CacheStatus {
     CacheStatus {
         // the server does not list a database that is empty
         entries: Some(keys.unwrap_or(0)),
+        limit_entries: None,
         bytes: info.get("used_memory"),
         limit_bytes: info.get("maxmemory").filter(|&limit: &u64| limit > 0),
         remote: true,
@@ -310,7 +311,7 @@ mod tests {
     fn a_server_without_a_limit_has_none_and_an_empty_database_no_keys() {
         let info =
             InfoDict::new("# Memory\r\nused_memory:1048576\r\nmaxmemory:0\r\ndb1:keys=7,expires=0,avg_ttl=0\r\n");
-        let empty = CacheStatus { entries: Some(0), bytes: Some(1_048_576), limit_bytes: None, remote: true };
+        let empty = CacheStatus { entries: Some(0), bytes: Some(1_048_576), remote: true, ..CacheStatus::default() };
         assert_eq!(status(&info, 0), empty);
         assert_eq!(status(&info, 1).entries, Some(7));
     }

@@ -45,9 +45,32 @@ impl Cgroups {
 
     /// The smallest memory limit of any group above the process, in bytes.
     pub(super) fn memory_limit(&self) -> Option<u64> {
-        let unified = self.unified.iter().filter_map(|group| number(&group.join("memory.max")));
-        let first = self.memory.iter().filter_map(|group| number(&group.join("memory.limit_in_bytes")));
-        unified.chain(first).filter(|&bytes| bytes > 0 && bytes < UNLIMITED).min()
+        self.tightest().map(|(limit, _)| limit)
+    }
+
+    /// What all processes of the group with that limit use of it, in bytes, without pages of files that the kernel takes back
+    /// before it is short: the [working set](https://kubernetes.io/docs/reference/instrumentation/node-metrics/) of Kubernetes.
+    pub(super) fn memory_usage(&self) -> Option<u64> {
+        let (_, (group, usage, inactive)) = self.tightest()?;
+        let used = number(&group.join(usage))?;
+        let statistics = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+        let figures = statistics.lines().filter_map(|line| line.split_once(' '));
+        let inactive = figures.filter(|(name, _)| *name == inactive).find_map(|(_, bytes)| bytes.trim().parse().ok());
+        Some(used.saturating_sub(inactive.unwrap_or(0)))
+    }
+
+    /// The smallest memory limit, with its group and where that says what is used.
+    fn tightest(&self) -> Option<(u64, (&Path, &'static str, &'static str))> {
+        let limits = |groups: &'_ [PathBuf], limit: &str| -> Vec<(u64, usize)> {
+            let limits = groups.iter().enumerate().filter_map(|(at, group)| Some((number(&group.join(limit))?, at)));
+            limits.filter(|&(bytes, _)| bytes > 0 && bytes < UNLIMITED).collect()
+        };
+        let unified = limits(&self.unified, "memory.max").into_iter();
+        let unified = unified.map(|(limit, at)| (limit, (&*self.unified[at], "memory.current", "inactive_file")));
+        let first = limits(&self.memory, "memory.limit_in_bytes").into_iter();
+        let first =
+            first.map(|(limit, at)| (limit, (&*self.memory[at], "memory.usage_in_bytes", "total_inactive_file")));
+        unified.chain(first).min_by_key(|(limit, _)| *limit)
     }
 
     /// The smallest CPU quota of any group above the process, in CPUs.
@@ -151,6 +174,30 @@ mod tests {
         ]);
         let groups = Cgroups::below(root.path());
         assert_eq!((groups.memory_limit(), groups.cpu_limit()), (Some(256 << 20), Some(0.5)));
+    }
+
+    #[test]
+    fn what_the_group_with_the_limit_uses_is_its_own_and_without_files_of_the_kernels() {
+        let root = machine(&[
+            ("proc/self/cgroup", "0::/shop.slice/web\n"),
+            ("proc/self/mountinfo", UNIFIED),
+            ("sys/fs/cgroup/shop.slice/web/memory.max", "max\n"),
+            ("sys/fs/cgroup/shop.slice/web/memory.current", "1000\n"),
+            ("sys/fs/cgroup/shop.slice/memory.max", "536870912\n"),
+            ("sys/fs/cgroup/shop.slice/memory.current", "90000\n"),
+            ("sys/fs/cgroup/shop.slice/memory.stat", "anon 60000\nfile 30000\ninactive_file 20000\n"),
+        ]);
+        assert_eq!(Cgroups::below(root.path()).memory_usage(), Some(70_000));
+        let root = machine(&[
+            ("proc/self/cgroup", "4:memory:/web\n"),
+            ("proc/self/mountinfo", "33 28 0:29 / /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory\n"),
+            ("sys/fs/cgroup/memory/web/memory.limit_in_bytes", "268435456\n"),
+            ("sys/fs/cgroup/memory/web/memory.usage_in_bytes", "50000\n"),
+            ("sys/fs/cgroup/memory/web/memory.stat", "inactive_file 1\ntotal_inactive_file 9000\n"),
+        ]);
+        assert_eq!(Cgroups::below(root.path()).memory_usage(), Some(41_000));
+        let unlimited = machine(&[("proc/self/cgroup", "0::/web\n"), ("proc/self/mountinfo", UNIFIED)]);
+        assert_eq!(Cgroups::below(unlimited.path()).memory_usage(), None);
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use super::cgroup::Cgroups;
 
+/// The source of what control groups say.
+const CGROUP: &str = "cgroup";
+
 /// A limit with the name of what sets it: `cgroup`, `rlimit`, `host` or `config`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Limit<T> {
@@ -18,16 +21,21 @@ pub(crate) fn memory_limit(configured: Option<u64>) -> Option<Limit<u64>> {
     let limit = |source, value: Option<u64>| value.map(|value| Limit { value, source });
     let known = [
         limit("config", configured),
-        limit("cgroup", Cgroups::below(Path::new("/")).memory_limit()),
+        limit(CGROUP, Cgroups::below(Path::new("/")).memory_limit()),
         limit("rlimit", address_space()),
         limit("host", host_memory()),
     ];
     known.into_iter().flatten().filter(|limit| limit.value > 0).min_by_key(|limit| limit.value)
 }
 
+/// What all processes that a memory limit is for use of it together, in bytes; `None` for limits of one process.
+pub(crate) fn used_under(limit: Limit<u64>) -> Option<u64> {
+    (limit.source == CGROUP).then(|| Cgroups::below(Path::new("/")).memory_usage())?
+}
+
 /// The CPUs the process may use; a quota may be a fraction.
 pub(crate) fn cpu_limit() -> Option<Limit<f64>> {
-    let quota = Cgroups::below(Path::new("/")).cpu_limit().map(|value| Limit { value, source: "cgroup" });
+    let quota = Cgroups::below(Path::new("/")).cpu_limit().map(|value| Limit { value, source: CGROUP });
     let usable = usable_cpus().map(|value| Limit { value, source: "host" });
     [quota, usable].into_iter().flatten().min_by(|a, b| a.value.total_cmp(&b.value))
 }

@@ -26,6 +26,8 @@ pub(crate) struct ProcessCollector {
 struct Limits {
     read_at: Duration,
     memory: Option<Limit<u64>>,
+    /// What all processes use of it, where it is not this one's own.
+    memory_used: Option<u64>,
     cpu: Option<Limit<f64>>,
     descriptors: Option<u64>,
 }
@@ -47,9 +49,11 @@ impl ProcessCollector {
     fn collect_limits(&mut self, into: &mut Families, now: Tick) {
         let due = |limits: &Limits| now.mono.saturating_sub(limits.read_at) >= LIMITS_INTERVAL;
         if self.limits.as_ref().is_none_or(due) {
+            let memory = limits::memory_limit(self.configured_memory);
             self.limits = Some(Limits {
                 read_at: now.mono,
-                memory: limits::memory_limit(self.configured_memory),
+                memory,
+                memory_used: memory.and_then(limits::used_under),
                 cpu: limits::cpu_limit(),
                 descriptors: limits::descriptor_limit(),
             });
@@ -58,6 +62,7 @@ impl ProcessCollector {
         let source = |source: &'static str| Labels::from_pairs([("heartline.limit.source", source)]);
         if let Some(limit) = limits.memory {
             into.integer("heartline.memory.limit", source(limit.source), limit.value);
+            into.used_under_limit = limits.memory_used;
         }
         if let Some(limit) = limits.cpu {
             into.number("heartline.cpu.limit", source(limit.source), limit.value);

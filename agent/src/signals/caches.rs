@@ -9,7 +9,7 @@ use crate::instruments::{Counter, Histogram};
 use crate::registry::{Registry, Room};
 use crate::signals::resolved::Resolved;
 use crate::signals::spent::{Spending, spend};
-use crate::snapshot::Families;
+use crate::snapshot::{CacheEntries, Families};
 use crate::trace::{Child, Work};
 
 /// Why an entry left a cache.
@@ -66,6 +66,9 @@ impl CacheOperation {
 pub struct CacheStatus {
     /// Entries held.
     pub entries: Option<u64>,
+    /// Entries it may hold; `None` when it has no such limit. While a cache that knows this and not its bytes fills, growth that
+    /// it explains is not suspected to be a leak.
+    pub limit_entries: Option<u64>,
     /// Bytes held; `None` when the cache does not know. The leak detector subtracts them unless they are remote.
     pub bytes: Option<u64>,
     /// Bytes it may hold; `None` when it has no such limit.
@@ -164,7 +167,15 @@ impl Cache {
             ("heartline.cache.limit", status.limit_bytes),
         ];
         if !status.remote {
-            into.cached_bytes += status.bytes.unwrap_or(0);
+            match (status.bytes, status.entries, status.limit_entries) {
+                (Some(bytes), ..) => into.cached_bytes += bytes,
+                (None, Some(held), Some(limit)) => {
+                    let label = |name| self.0.labels.value(name).unwrap_or_default();
+                    let title = format!("{} ({})", label("cache.name"), label("cache.tier"));
+                    into.cache_entries.push(CacheEntries { title, held, limit });
+                }
+                _ => {}
+            }
         }
         for (metric, figure) in figures {
             if let Some(figure) = figure {

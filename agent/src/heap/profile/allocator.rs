@@ -8,9 +8,7 @@ use std::os::fd::AsRawFd as _;
 use tikv_jemalloc_ctl::raw;
 
 use crate::heap::jemalloc::is_global_allocator;
-
-/// The number that stands for all arenas together.
-const ALL_ARENAS: usize = 4096;
+use crate::heap::turnover::SizeClasses;
 
 const LINUX_ONLY: &str = "heap profiles are taken on Linux only";
 
@@ -60,30 +58,10 @@ pub(crate) fn exclude_this_thread() {
     let _ = unsafe { raw::write(b"thread.prof.active\0", false) };
 }
 
-/// The bytes that all threads ever asked for, also those that their caches gave; `None` when jemalloc does not say. Reads
-/// some 200 counters.
+/// The bytes that all threads ever asked for, also those that their caches gave; `None` when jemalloc does not say.
 pub(super) fn ever_allocated() -> Option<f64> {
     tikv_jemalloc_ctl::epoch::advance().ok()?;
-    let small = sum(b"arenas.nbins\0", b"stats.arenas.0.bins.0.nrequests\0", b"arenas.bin.0.size\0")?;
-    let large = sum(b"arenas.nlextents\0", b"stats.arenas.0.lextents.0.nrequests\0", b"arenas.lextent.0.size\0")?;
-    Some(small + large)
-}
-
-/// Count times size, summed over all classes of one kind.
-fn sum(classes: &[u8], count: &[u8], size: &[u8]) -> Option<f64> {
-    let (mut counts, mut sizes) = ([0; 6], [0; 4]);
-    raw::name_to_mib(count, &mut counts).ok()?;
-    raw::name_to_mib(size, &mut sizes).ok()?;
-    counts[2] = ALL_ARENAS;
-    // SAFETY: the number of classes is an `unsigned`.
-    let classes = unsafe { raw::read::<u32>(classes) }.ok()?;
-    let of_class = |class: u32| {
-        (counts[4], sizes[2]) = (class as usize, class as usize);
-        // SAFETY: the names above are of a 64-bit counter and of a size, in each class.
-        let (count, size) = unsafe { (raw::read_mib::<u64>(&counts).ok()?, raw::read_mib::<usize>(&sizes).ok()?) };
-        Some(count as f64 * size as f64)
-    };
-    (0..classes).map(of_class).sum()
+    SizeClasses::look_up()?.turnover().map(|turnover| turnover.bytes as f64)
 }
 
 /// Everything that is sampled and live, as jemalloc writes it, in memory only. Takes milliseconds, and a thread whose

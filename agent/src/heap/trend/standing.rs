@@ -72,7 +72,7 @@ impl Standing {
         let Some(ours) = &self.view else { return };
         let resident = |view: &View| view.signal == Signal::ResidentOnly;
         // a fine window may be judged no more once the process is older; then a coarser one tells how it goes on
-        let takes_over = self.leak == Leak::Watching && view.level > ours.level && view.age > ours.age + ours.window();
+        let takes_over = view.level > ours.level && view.age > ours.age + ours.window();
         let same_window = view.level == ours.level || takes_over;
         if !same_window || resident(view) != resident(ours) || view.signal == Signal::Mean && !leakish {
             return;

@@ -126,6 +126,16 @@ fn a_suspicion_is_withdrawn_when_growth_has_ended_and_that_is_said() {
 }
 
 #[test]
+fn a_suspicion_of_fast_growth_is_withdrawn_though_its_window_is_judged_no_more() {
+    for (rate, ended) in [(110.0, 4.2), (110.0, 4.7), (90.0, 5.0)] {
+        let near = |hour: f64| MemorySample { limit: Some(1_024.0 * MIB), ..used(400.0 + rate * hour.min(ended)) };
+        let verdicts = run(60.0, near);
+        assert!(first(&verdicts, Leak::Suspected).unwrap() < ended + 1.0, "{rate} MiB/h until {ended} h");
+        assert_eq!(last(&verdicts).leak, Leak::None, "{rate} MiB/h until {ended} h: {:?}", last(&verdicts));
+    }
+}
+
+#[test]
 fn a_suspicion_is_withdrawn_at_once_when_memory_comes_back() {
     let verdicts = run(24.0, |hour| used(512.0 + noise(5, hour) + if hour < 20.0 { 10.0 * hour } else { 0.0 }));
     let withdrawn = |(hour, it): &&(f64, LeakVerdict)| *hour > 20.0 && it.leak == Leak::None;
