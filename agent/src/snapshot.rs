@@ -35,6 +35,8 @@ pub(crate) struct Families {
     pub(crate) cache_entries: Vec<CacheEntries>,
     /// What all processes under the memory limit use together, in bytes; `None` where the limit is this one's own.
     pub(crate) used_under_limit: Option<u64>,
+    /// Bytes that collectors keep themselves, where that is much.
+    pub(crate) kept_bytes: usize,
     /// Results of health checks.
     pub(crate) checks: Vec<CheckResult>,
 }
@@ -100,6 +102,7 @@ impl Families {
         self.heap = other.heap.or(self.heap.take());
         self.cached_bytes += other.cached_bytes;
         self.cache_entries.extend(other.cache_entries);
+        self.kept_bytes += other.kept_bytes;
         self.used_under_limit = other.used_under_limit.or(self.used_under_limit);
         self.checks.extend(other.checks);
     }

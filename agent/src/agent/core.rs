@@ -142,7 +142,7 @@ impl Core {
         let history =
             self.recorder.as_ref().map_or(0, FlightRecorder::bytes) + self.failures.bytes() + self.requests.bytes();
         let history = history + crate::trace::bytes();
-        let history = history + self.export_bytes.load(Ordering::Relaxed);
+        let history = history + self.export_bytes.load(Ordering::Relaxed) + families.kept_bytes;
         families.integer("heartline.agent.memory", Labels::empty(), (self.registry.bytes() + history) as u64);
         families.number("heartline.agent.cpu.time", Labels::empty(), thread_cpu_time().as_secs_f64());
         let leak = |families: &Families| families.heap.as_ref().map_or(Leak::None, |heap| heap.leak);

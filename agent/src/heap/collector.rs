@@ -42,7 +42,7 @@ pub(crate) struct HeapCollector {
     profiler: Profiler,
     /// What tells how much was ever allocated; looked up once jemalloc is known to be the allocator.
     #[cfg(feature = "jemalloc")]
-    size_classes: Option<Option<SizeClasses>>,
+    size_classes: Option<SizeClasses>,
     /// The newest count of requests with its time, and the rate before it.
     counted: Option<(u64, Duration)>,
     rate: Option<f64>,
@@ -118,7 +118,7 @@ impl HeapCollector {
             into.integer(metric, Labels::empty(), bytes as u64);
         }
         let classes = self.size_classes.get_or_insert_with(SizeClasses::look_up);
-        if let Some(turnover) = classes.as_ref().and_then(SizeClasses::turnover) {
+        if let Some(turnover) = classes.turnover() {
             into.integer("heartline.heap.allocated", Labels::empty(), turnover.bytes);
             into.integer("heartline.heap.allocations", Labels::empty(), turnover.allocations);
         }
@@ -163,6 +163,7 @@ impl Collector for HeapCollector {
             let sample = MemorySample { used, cached, resident, limit, requests_per_second };
             self.detector.observe(now.mono, sample);
         }
+        into.kept_bytes += self.detector.state_bytes();
         let mut verdict = self.detector.verdict().clone();
         self.hold_back(&mut verdict, allocated.or(resident));
         if verdict.leak != Leak::None {

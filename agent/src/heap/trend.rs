@@ -300,8 +300,7 @@ impl LeakDetector {
     }
 
     /// Bytes this detector holds, on the heap included.
-    #[cfg(test)]
-    fn state_bytes(&self) -> usize {
+    pub(super) fn state_bytes(&self) -> usize {
         let views: usize = self.views.iter().flatten().chain(self.judge.standing.view()).map(View::heap_bytes).sum();
         let work = match &self.work {
             Some(Work::Look(look)) => size_of::<Look>() + look.heap_bytes(),

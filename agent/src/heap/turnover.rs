@@ -15,8 +15,8 @@ pub(super) struct Turnover {
     pub(super) bytes: u64,
 }
 
-/// The counters of all size classes, some 230.
-#[derive(Debug)]
+/// The counters of all size classes, some 230; none where this jemalloc does not say.
+#[derive(Debug, Default)]
 pub(super) struct SizeClasses(Vec<SizeClass>);
 
 #[derive(Debug)]
@@ -27,8 +27,11 @@ struct SizeClass {
 }
 
 impl SizeClasses {
-    /// Looks them up; `None` where this jemalloc does not say.
-    pub(super) fn look_up() -> Option<Self> {
+    pub(super) fn look_up() -> Self {
+        Self::known().unwrap_or_default()
+    }
+
+    fn known() -> Option<Self> {
         let small = of_kind(b"arenas.nbins\0", b"stats.arenas.0.bins.0.nrequests\0", b"arenas.bin.0.size\0")?;
         let large =
             of_kind(b"arenas.nlextents\0", b"stats.arenas.0.lextents.0.nrequests\0", b"arenas.lextent.0.size\0")?;
@@ -37,6 +40,9 @@ impl SizeClasses {
 
     /// As of the allocator's current epoch. Takes tens of microseconds.
     pub(super) fn turnover(&self) -> Option<Turnover> {
+        if self.0.is_empty() {
+            return None;
+        }
         let mut turnover = Turnover { allocations: 0, bytes: 0 };
         for class in &self.0 {
             // SAFETY: the name is that of a 64-bit counter.

@@ -61,7 +61,7 @@ pub(crate) fn exclude_this_thread() {
 /// The bytes that all threads ever asked for, also those that their caches gave; `None` when jemalloc does not say.
 pub(super) fn ever_allocated() -> Option<f64> {
     tikv_jemalloc_ctl::epoch::advance().ok()?;
-    SizeClasses::look_up()?.turnover().map(|turnover| turnover.bytes as f64)
+    SizeClasses::look_up().turnover().map(|turnover| turnover.bytes as f64)
 }
 
 /// Everything that is sampled and live, as jemalloc writes it, in memory only. Takes milliseconds, and a thread whose

@@ -106,7 +106,6 @@ impl Fitting {
     }
 
     /// Bytes on the heap.
-    #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         let stairs = if let Stage::Stairs(_, stairs) = &self.stage { stairs.steps.len() + 1 } else { 0 };
         self.products.heap_bytes() + size_of::<Draft>() + (stairs + 8) * size_of::<Curve>()

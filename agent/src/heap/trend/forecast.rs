@@ -287,7 +287,6 @@ impl Forecasting {
     }
 
     /// Bytes on the heap.
-    #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         let powers = self.untried.capacity() + self.curves.capacity();
         let numbers = self.places.capacity() + self.floors.capacity();

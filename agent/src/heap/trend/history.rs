@@ -161,7 +161,6 @@ impl History {
     }
 
     /// Bytes on the heap.
-    #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         let buckets: usize = self.levels.iter().map(|level| level.buckets.capacity()).sum();
         buckets * size_of::<Bucket>() + self.open.resident.capacity() * size_of::<f64>()

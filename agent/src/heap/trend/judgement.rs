@@ -199,7 +199,6 @@ pub(super) struct View {
 
 impl View {
     /// Bytes on the heap.
-    #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         self.fit.adjusted.capacity() * (2 + self.fit.columns.len()) * size_of::<f64>()
     }

@@ -86,7 +86,6 @@ impl Look {
     }
 
     /// Bytes on the heap.
-    #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         let panel = &self.panel;
         let views: usize = self.views.iter().map(View::heap_bytes).sum();

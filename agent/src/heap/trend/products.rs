@@ -178,7 +178,6 @@ impl Products {
     }
 
     /// Bytes on the heap.
-    #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         self.loads.capacity() * size_of::<Curve>()
             + self.candidates.capacity() * size_of::<Candidate>()
