@@ -1,6 +1,7 @@
 //! Nothing is lost and nothing is counted twice, however many threads come and go while snapshots are taken: at the end every
-//! count, sum and bucket of every series of several metrics, beside what the threads know they recorded; in each snapshot
-//! meanwhile, no less than they had recorded before it, no more than they had begun. Knows the public API only.
+//! count, sum and bucket of every series of several metrics, beside what the threads know they recorded. In each snapshot
+//! meanwhile that nothing decreases, and that all records together lie between what was made before it and what was begun by
+//! its end, to a batch a thread. Knows the public API only.
 //!
 //! 10^8 records as part of `./test`; `HEARTLINE_RECORDS=1000000000 ./test proofs every_record` makes 10^9.
 #![expect(clippy::print_stdout, reason = "the figures that were reached are part of the result")]
@@ -29,7 +30,7 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 /// Series that are recorded into by handle, resolved before the threads begin.
 const BY_HANDLE: usize = 40;
 /// Records between two words of a thread about how far it is.
-const BATCH: u64 = 1_024;
+const BATCH: u64 = 256;
 /// Names that are looked up with each record; the first ones are known before the threads begin, all race for the rest.
 const NAMES: usize = 120;
 const NAMES_KNOWN: usize = 20;

@@ -218,10 +218,13 @@ impl Registry {
     }
 
     /// The metric of this name, made if there is room for one more.
+    #[inline]
     fn family(&self, name: &str, asked: Kind) -> Option<&Arc<Owned>> {
-        if let Some(family) = self.families.get(name) {
-            return Some(family);
-        }
+        self.families.get(name).or_else(|| self.new_family(name, asked))
+    }
+
+    #[cold]
+    fn new_family(&self, name: &str, asked: Kind) -> Option<&Arc<Owned>> {
         let make = || match catalog::find(name) {
             Some(metric) => Owned::new(metric.kind, Cow::Borrowed(metric.unit), None),
             None => self.custom_family(name, asked),
