@@ -25,7 +25,7 @@ use crate::exporters::Format;
 #[cfg(feature = "otlp")]
 use crate::exporters::otlp::Asking;
 use crate::exporters::prometheus::Selection;
-use crate::heap::{HeapCollector, HeapReport};
+use crate::heap::{HeapCollector, HeapReport, Lives};
 use crate::instruments::{Counter, Gauge, Histogram};
 #[cfg(feature = "system")]
 use crate::process::HostCollector;
@@ -83,6 +83,11 @@ impl Agent {
         let registry = Arc::clone(&core.registry);
         let requests = move || registry.records(crate::signals::REQUEST_DURATION);
         let heap = HeapCollector::new(core.config.leak_patience, requests);
+        let lives = core.config.leaking_lives.clone();
+        let heap = match lives.map(|file| Lives::read(file, core.config.version.as_deref())) {
+            Some(lives) => heap.with_lives(lives),
+            None => heap,
+        };
         #[cfg(feature = "jemalloc")]
         let heap = heap.with_profiler(core.profiler.clone());
         core.add_collector(Stage::Heap, heap);

@@ -153,6 +153,7 @@ pub(crate) struct Config {
     pub(crate) slow_query: Duration,
     pub(crate) returned_rows: bool,
     pub(crate) leak_patience: Duration,
+    pub(crate) leaking_lives: Option<PathBuf>,
     #[cfg(feature = "otlp")]
     pub(crate) otlp: Option<Otlp>,
     /// Whether variables of the environment are asked where metrics are pushed.
@@ -196,6 +197,7 @@ impl Config {
             slow_query: DEFAULT_SLOW_QUERY,
             returned_rows: false,
             leak_patience: DEFAULT_LEAK_PATIENCE,
+            leaking_lives: None,
             #[cfg(feature = "otlp")]
             otlp: None,
             #[cfg(feature = "otlp")]

@@ -200,6 +200,23 @@ impl AgentBuilder {
         self
     }
 
+    /// A file in which the agent keeps how many lives of the service, one after the other, ended leaking, so that a leak that
+    /// a restart hides every few hours is found: it is suspected after a third of the [patience](Self::leak_patience) where one
+    /// life did, after a ninth where two did. Lives of another [`version`](Self::version) do not count. Default: none; then a
+    /// service knows nothing of its earlier lives. Written only when the number changes; a file that cannot be read or written
+    /// is logged, and nothing else. Its folder must be there and outlive the process: in a container, a volume.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), heartline::Error> {
+    /// # let folder = std::env::temp_dir();
+    /// let agent = heartline::Agent::builder("shop").version("1.4.2").remember_leaks_in(folder.join("shop-leaks.json"));
+    /// # Ok(()) }
+    /// ```
+    pub fn remember_leaks_in(mut self, file: impl Into<PathBuf>) -> Self {
+        self.0.leaking_lives = Some(file.into());
+        self
+    }
+
     /// How a built-in health check runs. Default: every five seconds, not critical: it can make the service degraded, never
     /// unhealthy.
     ///

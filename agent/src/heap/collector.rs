@@ -6,6 +6,7 @@ use heartline_shared::Labels;
 use heartline_shared::snapshot::{HeapSites, HeapVerdict, Leak, Trend};
 
 use super::filling::Filling;
+use super::lives::Lives;
 #[cfg(feature = "jemalloc")]
 use super::profile::{Moment, Profiler};
 use super::trend::{LeakDetector, LeakVerdict, MemorySample, bytes_text};
@@ -26,6 +27,9 @@ const NOT_COMPILED_IN: &str =
 /// Others under the same memory limit are spoken of from this share of it on.
 const OTHERS_SHARE: f64 = 0.05;
 
+/// A life of so many patiences without a suspicion is no leaking one.
+const LIFE_LASTS: u32 = 2;
+
 /// Counts the requests served since the start; `None` while there is nothing that serves any.
 type Requests = Box<dyn FnMut() -> Option<u64> + Send>;
 
@@ -35,6 +39,7 @@ pub(crate) struct HeapCollector {
     detector: LeakDetector,
     patience: Duration,
     filling: Filling,
+    lives: Option<Lives>,
     /// Asked on the agent's thread, once.
     jemalloc: Option<bool>,
     requests: Requests,
@@ -55,6 +60,7 @@ impl HeapCollector {
             detector: LeakDetector::new(patience),
             patience,
             filling: Filling::new(patience),
+            lives: None,
             jemalloc: None,
             requests: Box::new(requests),
             #[cfg(feature = "jemalloc")]
@@ -64,6 +70,11 @@ impl HeapCollector {
             counted: None,
             rate: None,
         }
+    }
+
+    /// Knows of earlier lives of the service, and tells the next.
+    pub(crate) fn with_lives(self, lives: Lives) -> Self {
+        Self { detector: self.detector.after(lives.leaking()), lives: Some(lives), ..self }
     }
 
     /// Samples allocations with this profiler, which others may ask too.
@@ -162,6 +173,11 @@ impl Collector for HeapCollector {
             let cached = into.cached_bytes as f64;
             let sample = MemorySample { used, cached, resident, limit, requests_per_second };
             self.detector.observe(now.mono, sample);
+        }
+        if let Some(lives) = &mut self.lives {
+            // one that lasts and does not leak ends the row of those that did
+            let lasts = now.mono >= LIFE_LASTS * self.patience && self.detector.verdict().leak == Leak::None;
+            lives.say(if lasts { 0 } else { self.detector.leaking_lives() });
         }
         into.kept_bytes += self.detector.state_bytes();
         let mut verdict = self.detector.verdict().clone();
@@ -317,6 +333,25 @@ mod tests {
         let said =
             |heap: &HeapVerdict| heap.evidence.join("\n").contains("2.0 GiB of the limit of 4.0 GiB are used beside");
         assert!(said(&beside) && !said(&alone), "{:?}", beside.evidence);
+    }
+
+    #[test]
+    fn a_service_whose_earlier_life_leaked_is_suspected_sooner() {
+        let folder = tempfile::tempdir().unwrap();
+        let life = || {
+            let lives = Lives::read(folder.path().join("lives.json"), Some("1.0"));
+            let mut collector = collector().with_lives(lives);
+            let mut leak = |second| round(&mut collector, second, (64 << 20) + (second << 20), 0).heap.unwrap().leak;
+            let seen: Vec<Leak> = (0..240).map(&mut leak).collect();
+            seen.iter().position(|leak| *leak == Leak::Suspected).unwrap()
+        };
+        let (first, second) = (life(), life());
+        assert!(second < first * 3 / 4, "after {first} s, then after {second} s");
+        let file = || std::fs::read_to_string(folder.path().join("lives.json")).unwrap();
+        assert!(file().contains("\"leaking_lives\":2"), "{}", file());
+        let mut calm = collector().with_lives(Lives::read(folder.path().join("lives.json"), Some("1.0")));
+        (0..120).for_each(|second| drop(round(&mut calm, second, 64 << 20, 0)));
+        assert!(file().contains("\"leaking_lives\":0"), "{}", file());
     }
 
     #[test]

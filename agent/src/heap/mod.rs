@@ -4,6 +4,7 @@ mod collector;
 mod filling;
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
+mod lives;
 #[cfg(feature = "jemalloc")]
 mod profile;
 #[cfg(feature = "jemalloc")]
@@ -15,6 +16,7 @@ mod trend;
 mod turnover;
 
 pub(crate) use collector::HeapCollector;
+pub(crate) use lives::Lives;
 #[cfg(all(test, feature = "jemalloc"))]
 pub(crate) use profile::Stacks;
 #[cfg(feature = "jemalloc")]

@@ -68,7 +68,7 @@ pub struct MemorySample {
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LeakVerdict {
-    /// Direction of the memory floor; unknown until enough has been seen, which takes an eighth of the patience.
+    /// Direction of the memory floor; unknown until enough has been seen, which takes a sixteenth of the patience.
     pub trend: Trend,
     /// The verdict.
     pub leak: Leak,
@@ -155,6 +155,18 @@ impl LeakDetector {
     /// What is concluded so far.
     pub fn verdict(&self) -> &LeakVerdict {
         &self.verdict
+    }
+
+    /// A detector of a process whose earlier lives, so many of them one after the other, ended leaking; see
+    /// [`restart`](Self::restart).
+    #[must_use]
+    pub fn after(self, leaking_lives: u32) -> Self {
+        Self { judge: self.judge.after(leaking_lives), ..self }
+    }
+
+    /// How many lives of the process have ended leaking, should this one end now.
+    pub fn leaking_lives(&self) -> u32 {
+        self.judge.leaking_lives()
     }
 
     /// The process was started anew: what was seen is forgotten, except whether it ended leaking. Each life that did

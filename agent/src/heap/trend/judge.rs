@@ -46,11 +46,21 @@ impl Judge {
         Self {
             streaks: [[0; 3]; LEVELS],
             believed_at: None,
-            lives: self.lives + u32::from(self.life),
+            lives: self.leaking_lives(),
             life: false,
             standing: Standing::default(),
             ..self.clone()
         }
+    }
+
+    /// A judge of a life after so many that ended leaking.
+    pub(super) fn after(self, lives: u32) -> Self {
+        Self { lives, ..self }
+    }
+
+    /// How many lives have ended leaking, should this one end now.
+    pub(super) fn leaking_lives(&self) -> u32 {
+        self.lives.saturating_add(u32::from(self.life))
     }
 
     /// Takes what was seen of one window; `views` are the newest of each level, `floor` is the newest.
