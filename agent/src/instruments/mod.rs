@@ -1,5 +1,5 @@
 //! THE HOT PATH: what runs on the threads of the host. No await, no panic; no lock that is waited for, no allocation and no
-//! system call, but for the rare records that the [crate](crate) names. For the same reason not from a global allocator or a
+//! system call, but for the rare records that the [crate] names. For the same reason not from a global allocator or a
 //! signal handler.
 //!
 //! Instruments do not know their names; the registry owns them and readers load them.
