@@ -96,14 +96,19 @@ fn a_stripped_program_says_which_names_it_lacks_for_its_heap() {
         let copy = folder.path().join(how);
         let status = Command::new("strip").args([&format!("--strip-{how}"), PROGRAM, "-o"]).arg(&copy).status();
         assert!(status.expect("strip comes with the linker").success());
-        outcome(&copy, &["leak=10", "1", "12"])["sites"].clone()
+        outcome(&copy, &["leak=10", "1", "12"])
     };
-    let names = stripped("debug");
+    let reports = |outcome: &Value, said: &str| outcome["report"].as_str().is_some_and(|report| report.contains(said));
+    let outcome = stripped("debug");
+    assert!(reports(&outcome, "no line tables") && reports(&outcome, "forget_sessions"), "{}", outcome["report"]);
+    let names = &outcome["sites"];
     let site = &names["sites"][0];
     assert!(site["function"].as_str().is_some_and(|function| function.ends_with("forget_sessions")), "{names}");
     assert!(site["file"].is_null() && site["growing"] == true, "{names}");
     assert!(names["notes"].to_string().contains("no line tables"), "{names}");
-    let nothing = stripped("all");
+    let outcome = stripped("all");
+    assert!(reports(&outcome, "is stripped") && !reports(&outcome, "call sites, sampled"), "{}", outcome["report"]);
+    let nothing = &outcome["sites"];
     assert!(nothing["sites"].is_null(), "{nothing}");
     assert!(nothing["notes"].to_string().contains("stripped"), "{nothing}");
     println!("without line tables: {}; stripped: {}", site["function"], nothing["notes"]);

@@ -5,12 +5,14 @@ use std::fmt;
 use heartline_shared::Snapshot;
 use heartline_shared::snapshot::{HeapSite, HeapSites, HeapVerdict, Leak, Trend};
 
-/// Figures and verdict of the heap at one moment. Unknown is `None`: without jemalloc, all but RSS and limit.
+/// Figures and verdict of the heap at one moment. Unknown is `None`: without jemalloc, all sizes but RSS and limit.
 ///
 /// Its `Display` is a report for people.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct HeapReport {
+    /// Whether jemalloc is the allocator of the program; `None` until the sampler has run once.
+    pub jemalloc: Option<bool>,
     /// Bytes the program allocated and has not freed.
     pub allocated_bytes: Option<u64>,
     /// Bytes in pages that hold allocations.
@@ -25,6 +27,8 @@ pub struct HeapReport {
     pub rss_bytes: Option<u64>,
     /// Memory the process may use.
     pub limit_bytes: Option<u64>,
+    /// Who sets that limit: `cgroup`, `rlimit`, `host` or `config`.
+    pub limit_source: Option<String>,
     /// Direction of the memory floor.
     pub trend: Trend,
     /// Robust slope of the floor.
@@ -33,6 +37,9 @@ pub struct HeapReport {
     pub growth_interval: Option<[f64; 2]>,
     /// The verdict.
     pub leak: Leak,
+    /// How sure the verdict is, from 0 to 1: see [`LeakVerdict`](crate::LeakVerdict::confidence). 0 unless something is
+    /// watched or suspected; `None` until the sampler has run once.
+    pub confidence: Option<f64>,
     /// Time to the limit at this growth; `None` when not growing or when the fit is poor.
     pub seconds_to_limit: Option<f64>,
     /// Interval of the time to the limit; four in five should hold the truth.
@@ -52,9 +59,15 @@ impl HeapReport {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "byte counts, checked")]
             (value.is_finite() && value >= 0.0).then_some(value as u64)
         };
+        let largest = |metric: &str| {
+            let series = snapshot.family(metric).map(|family| family.numbers.iter());
+            series.into_iter().flatten().max_by(|a, b| a.value.total_cmp(&b.value))
+        };
+        let limit_source = largest("heartline.memory.limit").and_then(|it| it.labels.value("heartline.limit.source"));
         let verdict = snapshot.heap.clone();
         let of_verdict = |take: fn(&HeapVerdict) -> Option<f64>| verdict.as_ref().and_then(take);
         Self {
+            jemalloc: verdict.as_ref().map(|verdict| verdict.jemalloc),
             allocated_bytes: bytes("jemalloc.allocated"),
             active_bytes: bytes("jemalloc.active"),
             resident_bytes: bytes("jemalloc.resident"),
@@ -62,6 +75,8 @@ impl HeapReport {
             metadata_bytes: bytes("jemalloc.metadata"),
             rss_bytes: bytes("process.memory.usage"),
             limit_bytes: bytes("heartline.memory.limit"),
+            limit_source: limit_source.map(str::to_owned),
+            confidence: largest("heartline.memory.leak.confidence").map(|it| it.value),
             growth_bytes_per_second: of_verdict(|verdict| verdict.growth_bytes_per_second),
             seconds_to_limit: of_verdict(|verdict| verdict.seconds_to_limit),
             growth_interval: verdict.as_ref().and_then(|verdict| verdict.growth_interval),
@@ -87,7 +102,28 @@ impl fmt::Display for HeapReport {
             Trend::Shrinking => "shrinking",
             Trend::Unknown => "not known yet",
         };
-        writeln!(f, "heap: {leak}, trend {trend}")?;
+        write!(f, "heap: {leak}, trend {trend}")?;
+        // of nothing there is nothing to be sure
+        let confidence = self.confidence.filter(|_| self.leak != Leak::None);
+        confidence.map_or(Ok(()), |sure| write!(f, ", confidence {:.0} %", sure * 100.0))?;
+        writeln!(f)?;
+        if let Some(jemalloc) = self.jemalloc {
+            writeln!(f, "  allocator {}", if jemalloc { "jemalloc" } else { "another than jemalloc" })?;
+        }
+        self.write_sizes(f)?;
+        self.write_outlook(f)?;
+        self.evidence.iter().try_for_each(|sentence| writeln!(f, "  - {sentence}"))?;
+        let Some(known) = &self.sites else { return Ok(()) };
+        if !known.sites.is_empty() {
+            writeln!(f, "  call sites, sampled for {:.0} s:", known.sampled_seconds)?;
+            known.sites.iter().try_for_each(|site| write_site(f, site))?;
+        }
+        known.notes.iter().try_for_each(|note| writeln!(f, "  - {note}"))
+    }
+}
+
+impl HeapReport {
+    fn write_sizes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sizes = [
             ("allocated", self.allocated_bytes),
             ("active", self.active_bytes),
@@ -98,10 +134,16 @@ impl fmt::Display for HeapReport {
             ("limit", self.limit_bytes),
         ];
         for (name, bytes) in sizes {
-            if let Some(bytes) = bytes {
-                writeln!(f, "  {name:<9} {:>10.1} MiB", bytes as f64 / MIB)?;
-            }
+            let Some(bytes) = bytes else { continue };
+            write!(f, "  {name:<9} {:>10.1} MiB", bytes as f64 / MIB)?;
+            let source = self.limit_source.as_ref().filter(|_| name == "limit");
+            writeln!(f, "{}", source.map(|source| format!("  ({source})")).unwrap_or_default())?;
         }
+        Ok(())
+    }
+
+    /// Where it is going.
+    fn write_outlook(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(growth) = self.growth_bytes_per_second {
             write!(f, "  growth    {:>10.2} MiB/h", growth * 3_600.0 / MIB)?;
             let [low, high] = self.growth_interval.unwrap_or_default().map(|growth| growth * 3_600.0 / MIB);
@@ -114,11 +156,7 @@ impl fmt::Display for HeapReport {
             let interval = self.seconds_to_limit_interval.map(|_| format!("  ({low:.1} to {high:.1})"));
             writeln!(f, "{}", interval.unwrap_or_default())?;
         }
-        self.evidence.iter().try_for_each(|sentence| writeln!(f, "  - {sentence}"))?;
-        let Some(known) = self.sites.as_ref().filter(|known| !known.sites.is_empty()) else { return Ok(()) };
-        writeln!(f, "  call sites, sampled for {:.0} s:", known.sampled_seconds)?;
-        known.sites.iter().try_for_each(|site| write_site(f, site))?;
-        known.notes.iter().try_for_each(|note| writeln!(f, "  - {note}"))
+        Ok(())
     }
 }
 
@@ -143,12 +181,18 @@ const MIB: f64 = 1_048_576.0;
 
 #[cfg(test)]
 mod tests {
+    use heartline_shared::Labels;
+
     use super::*;
 
     #[test]
     fn says_what_it_knows_and_leaves_out_what_it_does_not() {
         let report = HeapReport {
+            jemalloc: Some(true),
             allocated_bytes: Some(64 << 20),
+            limit_bytes: Some(1 << 30),
+            limit_source: Some("cgroup".to_owned()),
+            confidence: Some(0.876),
             leak: Leak::Suspected,
             trend: Trend::Growing,
             growth_bytes_per_second: Some(1_048_576.0 / 3_600.0),
@@ -177,8 +221,35 @@ mod tests {
         let text = report.to_string();
         assert_eq!(
             text,
-            "heap: LEAK SUSPECTED, trend growing\n  allocated       64.0 MiB\n  growth          1.00 MiB/h  (0.75 to 1.25)\n  limit in         2.0 h  (1.0 to 4.0)\n  - the floor rose in each of 9 intervals\n  call sites, sampled for 60 s:\n         3.0 MiB  fill shop/src/main.rs:7  grows by 0.50 MiB/h, 50 % of the growth  99 % stays\n  - the growing sites add up to 50 % of the growth\n"
+            "heap: LEAK SUSPECTED, trend growing, confidence 88 %\n  allocator jemalloc\n  allocated       64.0 MiB\n  limit         1024.0 MiB  (cgroup)\n  growth          1.00 MiB/h  (0.75 to 1.25)\n  limit in         2.0 h  (1.0 to 4.0)\n  - the floor rose in each of 9 intervals\n  call sites, sampled for 60 s:\n         3.0 MiB  fill shop/src/main.rs:7  grows by 0.50 MiB/h, 50 % of the growth  99 % stays\n  - the growing sites add up to 50 % of the growth\n"
         );
+    }
+
+    #[test]
+    fn why_there_are_no_call_sites_is_said_and_no_list_is_announced() {
+        let note = "the program is stripped, so that nothing is known by name".to_owned();
+        let sites = HeapSites { notes: vec![note], ..HeapSites::default() };
+        let calm = HeapReport {
+            jemalloc: Some(false),
+            confidence: Some(0.0),
+            sites: Some(Box::new(sites)),
+            ..HeapReport::default()
+        };
+        assert_eq!(
+            calm.to_string(),
+            "heap: no leak, trend not known yet\n  allocator another than jemalloc\n  - the program is stripped, so that nothing is known by name\n"
+        );
+    }
+
+    #[test]
+    fn who_sets_the_limit_and_how_sure_the_verdict_is_are_read_from_the_snapshot() {
+        let mut families = crate::snapshot::Families::default();
+        let limit = Labels::from_pairs([("heartline.limit.source", "rlimit")]);
+        families.integer("heartline.memory.limit", limit, 1 << 30);
+        families.number("heartline.memory.leak.confidence", Labels::empty(), 0.5);
+        let report = HeapReport::of(&Snapshot { metrics: families.into_sorted(), ..Snapshot::default() });
+        let read = (report.limit_bytes, report.limit_source.as_deref(), report.confidence, report.jemalloc);
+        assert_eq!(read, (Some(1 << 30), Some("rlimit"), Some(0.5), None));
     }
 
     #[test]
