@@ -65,26 +65,9 @@ const BROKERS: &[&str] = &[
     "tracing_subscriber",
     "url",
 ];
-/// Functions of allocators and of the language's runtime, by how they begin.
-const RUNTIME: &[&str] = &[
-    "__rust",
-    "__rdl_",
-    "__rg_",
-    "_rjem_",
-    "je_",
-    "prof_",
-    "malloc",
-    "calloc",
-    "realloc",
-    "imalloc",
-    "ifree",
-    "_Unwind",
-    "__libc",
-    "_start",
-    "start_thread",
-    "clone",
-    "main",
-];
+/// How functions of the allocator begin that the compiler and jemalloc's build make, wherever they say that they are. Other
+/// names of C and of the language's runtime have no file, or one that is not Rust.
+const ALLOCATOR: &[&str] = &["__rust", "__rdl_", "__rg_", "_rjem_"];
 /// Folders of sources that are not the service's own: the language's, and packages from registries and repositories.
 const FOREIGN: &[&str] = &["/rustc/", "/library/core/", "/library/alloc/", "/library/std/"];
 const PACKAGES: &[&str] = &["/registry/src/", "/git/checkouts/", "/vendor/"];
@@ -116,10 +99,8 @@ pub(super) fn call_site(frames: impl IntoIterator<Item = Frame>) -> Option<Frame
 
 fn owner(frame: &Frame) -> Owner {
     let function = frame.function.as_ref();
-    if function == "main" || RUNTIME.iter().any(|start| *start != "main" && function.starts_with(start)) {
-        // `main` of the service has a file of its own
-        let own = function == "main" && frame.file.as_deref().is_some_and(|file| of_path(file) == Owner::Service);
-        return if own { Owner::Service } else { Owner::Runtime };
+    if ALLOCATOR.iter().any(|start| function.starts_with(start)) {
+        return Owner::Runtime;
     }
     match frame.file.as_deref() {
         Some(file) => of_path(file),
@@ -219,6 +200,38 @@ mod tests {
         assert_eq!(site(&stack).as_deref(), Some("<shop::orders::Orders as tower::Service<R>>::call"));
         assert_eq!(site(&stack[..4]).as_deref(), Some("tokio::runtime::task::raw::poll"));
         assert_eq!(site(&stack[5..]), None);
+    }
+
+    #[test]
+    fn a_function_of_the_service_is_its_own_whatever_its_name_begins_with() {
+        let own = Some("/srv/shop/src/catalogue.rs");
+        for name in ["clone_catalogue", "malloc_pool", "realloc_rows<u8>", "prof_ile", "je_ne_sais", "_startup", "main"]
+        {
+            assert_eq!(site(&[(name, own), ("serve", own)]).as_deref(), Some(name));
+        }
+        // without files, its crates are its own as well
+        for name in ["clone_farm::sheep::grow", "prof_tools::run", "mallocated::keep"] {
+            assert_eq!(site(&[("_rjem_malloc", None), (name, None)]).as_deref(), Some(name));
+        }
+        for (name, file) in [
+            ("__rust_alloc", own),
+            ("__rustc[1e96]::__rust_realloc", own),
+            ("__rdl_alloc_zeroed", own),
+            ("__rg_alloc", own),
+            ("_rjem_je_malloc_default", own),
+            ("je_prof_sample", None),
+            ("prof_tctx_create", Some("/build/jemalloc/src/prof.c")),
+            ("calloc", None),
+            ("clone", Some("../sysdeps/unix/sysv/linux/x86_64/clone.S")),
+            ("start_thread", Some("./nptl/pthread_create.c")),
+            ("_start", None),
+            ("__libc_start_main", None),
+            ("_Unwind_Backtrace", None),
+            ("main", None),
+            ("clone<alloc::string::String>", Some(STD)),
+        ] {
+            assert_eq!(site(&[(name, file)]), None, "{name}");
+        }
     }
 
     #[test]
