@@ -9,6 +9,9 @@ use super::shapes::{INNOCENT, Kind};
 
 /// An innocent kind is ruled out from this log likelihood ratio on: the leak is then e² times as likely.
 const RULED_OUT: f64 = 2.0;
+/// A view is of now until it is this many of its buckets old: the finest are looked at every other bucket, until their
+/// windows are too short to be judged at all.
+const FRESH_BUCKETS: f64 = 2.0;
 const MIB: f64 = 1_048_576.0;
 
 /// Why growth is watched or suspected. `views` are the newest of each level.
@@ -27,7 +30,7 @@ pub(super) fn of_growth(view: &View, views: &[Option<View>], leak: Leak, patienc
         bytes_text(view.fit.drawdown * view.scale),
         view.fit.last_third * 100.0
     ));
-    said.extend(scales(views));
+    said.extend(scales(view, views));
     said.extend(ruled_out(view));
     if view.signal == Signal::ResidentOnly {
         said.push("what is allocated does not grow with it: memory outside the allocator, or fragmentation".to_owned());
@@ -42,9 +45,11 @@ pub(super) fn of_growth(view: &View, views: &[Option<View>], leak: Leak, patienc
     said
 }
 
-/// Which time scales see the growth.
-fn scales(views: &[Option<View>]) -> Option<String> {
-    let seen: Vec<&View> = views.iter().flatten().collect();
+/// Which time scales see the growth, of those that were looked at lately.
+fn scales(view: &View, views: &[Option<View>]) -> Option<String> {
+    let newest = views.iter().flatten().map(|view| view.age).fold(view.age, f64::max);
+    let fresh = |view: &&View| view.age + FRESH_BUCKETS * view.bucket >= newest;
+    let seen: Vec<&View> = views.iter().flatten().filter(fresh).collect();
     let agrees = |view: &&&View| view.fit.z > 3.0 && view.fit.grown > 0.0 && view.fit.last_third > 0.0;
     let agreeing: Vec<String> = seen.iter().filter(agrees).map(|view| span_text(view.window())).collect();
     let together = seen.len();
@@ -124,5 +129,52 @@ pub(super) fn span_text(seconds: f64) -> String {
         _ if seconds >= 7_200.0 => format!("{:.1} h", seconds / 3_600.0),
         _ if seconds >= 120.0 => format!("{:.0} min", seconds / 60.0),
         _ => format!("{seconds:.0} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fit::{Fit, Fitting};
+    use super::super::products::Problem;
+    use super::*;
+
+    /// The fit of 24 floors that rise.
+    fn rising() -> Fit {
+        let floors = (0..24).map(|at| 1.0 + 0.01 * f64::from(at) + 0.001 * f64::from(at % 3)).collect();
+        let work = (0..24).map(f64::from).collect();
+        let mut fitting = Fitting::of(Problem { floors, loads: Vec::new(), work, before: 0, moves: false });
+        (0..100).find_map(|_| fitting.step()).expect("a fit is done in some twenty steps")
+    }
+
+    /// A view of buckets this long, looked at when the process was this old, in seconds.
+    fn view(level: usize, bucket: f64, age: f64) -> View {
+        View {
+            fit: rising(),
+            signal: Signal::Floor,
+            level,
+            whole: false,
+            age,
+            bucket,
+            scale: 1e9,
+            used: 0.0,
+            limit: None,
+            load_variation: 0.0,
+            cached_grown: 0.0,
+        }
+    }
+
+    #[test]
+    fn time_scales_that_were_looked_at_long_ago_do_not_agree_with_anything() {
+        let newest = view(1, 100.0, 10_000.0);
+        let mut views = [Some(view(0, 50.0, 9_900.0)), Some(newest.clone()), Some(view(2, 200.0, 9_800.0)), None];
+        let all = scales(&newest, &views);
+        assert_eq!(all.as_deref(), Some("all 3 time scales agree: 20 min, 40 min, 80 min"));
+        views[0] = Some(view(0, 50.0, 6_400.0));
+        assert_eq!(scales(&newest, &views).as_deref(), Some("all 2 time scales agree: 40 min, 80 min"));
+        // what the verdict rests on may itself be of an hour ago
+        let old = views[0].clone().unwrap();
+        assert_eq!(scales(&old, &views).as_deref(), Some("all 2 time scales agree: 40 min, 80 min"));
+        views[2] = Some(view(2, 200.0, 9_000.0));
+        assert_eq!(scales(&newest, &views), None, "one scale agrees with none");
     }
 }
