@@ -61,6 +61,8 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.thread.stop(LAST_PUSH);
+        #[cfg(feature = "jemalloc")]
+        self.core.profiler.end();
     }
 }
 

@@ -1,5 +1,6 @@
 //! A program on jemalloc that leaks: the agent names the function, how fast it leaks, and what stays, by a clock that
-//! the test owns. One test a process, because sampling is the process's.
+//! the test owns; and what it began to sample ends with it. One test a process, because sampling is the process's.
+#![expect(unsafe_code, reason = "jemalloc's settings are read and written by name")]
 
 use std::collections::VecDeque;
 use std::fs;
@@ -8,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use heartline::{Agent, Leak, Sampling};
+use tikv_jemalloc_ctl::raw;
 
 heartline::jemalloc!();
 
@@ -93,4 +95,73 @@ fn the_leaking_function_is_named_with_its_growth_and_the_busy_one_is_not() {
     assert!(busy.is_none_or(|busy| !busy.growing), "it holds the same all the time:\n{heap}");
     assert!(heap.evidence.iter().any(|reason| reason.contains("forget_sessions")), "{heap}");
     drop(service);
+}
+
+/// Whether jemalloc samples allocations.
+fn is_sampled() -> bool {
+    // SAFETY: a boolean.
+    unsafe { raw::read(b"prof.active\0") }.expect("profiling is available")
+}
+
+/// What the service itself may do.
+fn sample(active: bool) {
+    // SAFETY: a boolean.
+    unsafe { raw::write(b"prof.active\0", active) }.expect("profiling is available");
+}
+
+/// An agent that samples allocations, for as long as it is there.
+#[expect(clippy::disallowed_methods, reason = "a test's own deadline")]
+fn sampling_agent() -> Agent {
+    let agent = Agent::builder("sampling").without_listener().start().expect("an agent starts");
+    agent.sample_heap(Duration::from_hours(1)).expect("jemalloc is the allocator");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while agent.heap().sites.is_none_or(|sites| sites.sampling != Sampling::Active) {
+        assert!(Instant::now() < deadline, "it does not sample:\n{}", agent.heap());
+        std::thread::yield_now();
+    }
+    assert!(is_sampled());
+    agent
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test's own deadline")]
+fn what_the_agent_began_to_sample_ends_with_it_and_what_the_service_samples_does_not() {
+    // twice, because the next agent of a process is as good as the first
+    for _ in 0..2 {
+        let agent = sampling_agent();
+        agent.shutdown(Duration::from_secs(10)).unwrap();
+        assert!(!is_sampled(), "it was shut down");
+        // by a clock of its own it can go on, and ends with the last handle
+        agent.collect_at(Duration::from_mins(1));
+        agent.collect_at(Duration::from_mins(2));
+        assert!(is_sampled());
+        drop(agent.clone());
+        assert!(is_sampled(), "there is another handle");
+        drop(agent);
+        assert!(!is_sampled(), "the last handle was dropped");
+    }
+    let dropped = sampling_agent();
+    drop(dropped);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while is_sampled() {
+        assert!(Instant::now() < deadline, "it goes on without an agent");
+        std::thread::yield_now();
+    }
+
+    sample(true);
+    let guest = sampling_agent();
+    guest.shutdown(Duration::from_secs(10)).unwrap();
+    assert!(is_sampled(), "it is the service's own");
+    sample(false);
+
+    // of two agents at a time one samples, and the other goes on when it is gone
+    let (first, second) = (sampling_agent(), sampling_agent());
+    first.shutdown(Duration::from_secs(10)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_sampled() {
+        assert!(Instant::now() < deadline, "the second agent does not sample");
+        std::thread::yield_now();
+    }
+    second.shutdown(Duration::from_secs(10)).unwrap();
+    assert!(!is_sampled());
 }

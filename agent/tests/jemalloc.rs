@@ -105,8 +105,9 @@ fn a_profile_that_is_asked_for_has_what_was_allocated_meanwhile() {
     let (head, _) = asked(address, "/api/v1/profile/heap");
     assert!(head.starts_with("HTTP/1.1 409"), "nothing is sampled, so there is nothing to take: {head}");
 
-    let waits = std::thread::spawn(move || asked(address, "/api/v1/profile/heap?seconds=2&format=collapsed"));
-    heap_until(&agent, |heap| heap.sites.as_ref().is_some_and(|sites| sites.sampling == heartline::Sampling::Active));
+    let waits = std::thread::spawn(move || asked(address, "/api/v1/profile/heap?seconds=6&format=collapsed"));
+    // the time that was asked for has begun a second before the first sites are told, and is not over yet
+    heap_until(&agent, |heap| heap.sites.as_ref().is_some_and(|sites| sites.sampled_seconds > 0.0));
     let orders = keep_orders();
     let (head, body) = waits.join().unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");

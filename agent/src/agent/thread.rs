@@ -49,6 +49,17 @@ impl Drop for SayEnded {
     }
 }
 
+/// Sampling that the agent began ends with its thread, also when that panicked.
+#[cfg(feature = "jemalloc")]
+struct EndSampling(crate::heap::Profiler);
+
+#[cfg(feature = "jemalloc")]
+impl Drop for EndSampling {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl AgentThread {
     /// Starts the thread and waits until the listener has its address or was refused it, at most [`LISTEN_WAIT`].
     pub(crate) fn start(
@@ -69,6 +80,9 @@ impl AgentThread {
         let say_ended = SayEnded { ended: Arc::clone(&ended), flushed: Ok(()) };
         let run = move || {
             let mut say_ended = say_ended; // whole, so that it is dropped when this ends
+            // before it is said that this ended, and after the last task
+            #[cfg(feature = "jemalloc")]
+            let _end_sampling = EndSampling(core.profiler.clone());
             #[cfg(feature = "jemalloc")]
             crate::heap::exclude_this_thread();
             say_ended.flushed = runtime.block_on(work(core, endpoint, (ready, stopped), push));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use heartline_shared::Labels;
-use heartline_shared::snapshot::{HeapSites, HeapVerdict, Leak, Trend};
+use heartline_shared::snapshot::{HeapSites, HeapVerdict, Leak, Sampling, Trend};
 
 use super::filling::Filling;
 use super::lives::Lives;
@@ -153,11 +153,7 @@ impl HeapCollector {
     #[cfg(not(feature = "jemalloc"))]
     #[expect(clippy::unused_self, reason = "the same as with the feature")]
     fn sites(&self, _now: Duration, _allocated: Option<f64>, _cached: f64) -> HeapSites {
-        HeapSites {
-            sampling: heartline_shared::snapshot::Sampling::Unavailable,
-            notes: vec![NOT_COMPILED_IN.to_owned()],
-            ..HeapSites::default()
-        }
+        HeapSites { sampling: Sampling::Unavailable, notes: vec![NOT_COMPILED_IN.to_owned()], ..HeapSites::default() }
     }
 }
 
@@ -230,9 +226,10 @@ fn said_of_others(into: &Families, others: f64) -> Option<String> {
     })
 }
 
-/// The call site that grows fastest, as evidence.
+/// The call site that grows fastest, as evidence; of figures from before there is none.
 fn growing_site(sites: &HeapSites) -> Option<String> {
-    let site = sites.sites.first().filter(|site| site.growing)?;
+    let now = sites.sampling == Sampling::Active;
+    let site = sites.sites.first().filter(|site| now && site.growing)?;
     let at = match (&site.file, site.line) {
         (Some(file), Some(line)) => format!(" ({file}:{line})"),
         _ => String::new(),
@@ -248,6 +245,7 @@ mod tests {
     use super::*;
     use crate::snapshot::CacheEntries;
     use heartline_shared::UnixMillis;
+    use heartline_shared::snapshot::HeapSite;
 
     /// A round in which resident memory, caches and limit are these.
     fn round(collector: &mut HeapCollector, second: u64, resident: u64, cached: u64) -> Families {
@@ -367,6 +365,20 @@ mod tests {
         assert!(fills.evidence.join("\n").contains("the cache products (memory) fills"), "{:?}", fills.evidence);
         let full = holding(|second| (20 * second).min(1_000));
         assert_eq!(full.leak, Leak::Suspected, "{:?}", full.evidence);
+    }
+
+    #[test]
+    fn a_site_that_grew_when_it_was_last_sampled_is_no_evidence() {
+        let site = HeapSite {
+            function: "fill".to_owned(),
+            growing: true,
+            growth_bytes_per_second: Some(1_024.0),
+            ..HeapSite::default()
+        };
+        let sites = |sampling| HeapSites { sampling, sites: vec![site.clone()], ..HeapSites::default() };
+        let said = growing_site(&sites(Sampling::Active));
+        assert_eq!(said.as_deref(), Some("what fill allocated grows by 3.5 MiB/h"));
+        assert_eq!(growing_site(&sites(Sampling::Off)), None);
     }
 
     #[test]

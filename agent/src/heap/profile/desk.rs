@@ -1,8 +1,12 @@
 //! What reading dumps needs and leaves behind: names, the history of call sites, and what is to be said about both. When
 //! a dump is read is not known here.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use heartline_shared::snapshot::{HeapSite, HeapSites, Sampling};
 
 use super::growth::Growth;
 use super::site::call_site;
@@ -13,6 +17,8 @@ use crate::symbols::{Detail, Frame, Symbols};
 const NOTHING_NAMED: f64 = 0.99;
 /// Unnamed bytes are mentioned from this share on.
 const UNNAMED_WORTH: f64 = 0.25;
+/// What is said of figures that nothing is added to any more.
+const ENDED: &str = "sampling has ended: this is what they held then";
 
 /// What reading dumps needs and leaves behind; used by one thread at a time.
 #[derive(Debug, Default)]
@@ -35,6 +41,57 @@ impl Desk {
             }
         }
         (sites.into_iter().collect(), unnamed)
+    }
+}
+
+/// What is known of call sites, as it is told.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    told: Arc<HeapSites>,
+    /// What is to be said about their names.
+    remarks: Vec<String>,
+}
+
+impl Account {
+    /// Of this growth, while allocations are sampled.
+    pub(super) fn of(growth: HeapSites, remarks: Vec<String>) -> Self {
+        let mut told = HeapSites { sampling: Sampling::Active, ..growth };
+        told.notes.extend_from_slice(&remarks);
+        Self { told: Arc::new(told), remarks }
+    }
+
+    /// What is known. Once sampling is not `active` nobody can say what grows.
+    pub(super) fn told(&mut self, active: bool) -> Arc<HeapSites> {
+        match (active, self.told.sampling) {
+            (true, Sampling::Active) | (false, Sampling::Off | Sampling::Unavailable) => {}
+            (true, _) => {
+                let told = HeapSites::clone(&self.told);
+                self.told = Arc::new(HeapSites { sampling: Sampling::Active, ..told });
+            }
+            (false, Sampling::Active) => self.told = Arc::new(self.ended()),
+        }
+        Arc::clone(&self.told)
+    }
+
+    fn ended(&self) -> HeapSites {
+        let held = |site: &HeapSite| HeapSite {
+            growing: false,
+            growth_bytes_per_second: None,
+            growth_interval: None,
+            share: None,
+            ..site.clone()
+        };
+        let mut sites: Vec<HeapSite> = self.told.sites.iter().map(held).collect();
+        sites.sort_by_key(|site| Reverse(site.live_bytes));
+        let ended = (!sites.is_empty()).then(|| ENDED.to_owned());
+        HeapSites {
+            sampling: Sampling::Off,
+            notes: ended.into_iter().chain(self.remarks.iter().cloned()).collect(),
+            growth_bytes_per_second: None,
+            explained: None,
+            sites,
+            ..HeapSites::clone(&self.told)
+        }
     }
 }
 
@@ -85,5 +142,46 @@ mod tests {
         assert!(remarks(Detail::Lines, &stacks, 30.0)[0].starts_with("30 % of what is sampled"));
         assert!(remarks(Detail::Lines, &stacks, 0.0).is_empty());
         assert!(remarks(Detail::Nothing, &Stacks::default(), 0.0).is_empty(), "nothing was looked up");
+    }
+
+    #[test]
+    fn once_sampling_has_ended_nothing_grows_and_what_sites_held_stays() {
+        let growing = HeapSite {
+            function: "forget".to_owned(),
+            live_bytes: 5,
+            growing: true,
+            growth_bytes_per_second: Some(1.0),
+            growth_interval: Some([0.5, 1.5]),
+            share: Some(0.9),
+            survival: Some(0.99),
+            ..HeapSite::default()
+        };
+        let large = HeapSite { function: "fill".to_owned(), live_bytes: 9, ..HeapSite::default() };
+        let growth = HeapSites {
+            sampled_seconds: 60.0,
+            growth_bytes_per_second: Some(1.1),
+            explained: Some(0.9),
+            notes: vec!["the growing sites add up to 60 % of the growth".to_owned()],
+            sites: vec![growing.clone(), large.clone()],
+            ..HeapSites::default()
+        };
+        let mut account = Account::of(growth.clone(), vec!["no line tables".to_owned()]);
+        let told = account.told(true);
+        assert_eq!((told.sampling, &told.sites, told.notes.len()), (Sampling::Active, &growth.sites, 2));
+        let told = account.told(false);
+        let held =
+            HeapSite { function: "forget".to_owned(), live_bytes: 5, survival: Some(0.99), ..HeapSite::default() };
+        let ended = HeapSites {
+            sampled_seconds: 60.0,
+            notes: vec![ENDED.to_owned(), "no line tables".to_owned()],
+            sites: vec![large, held],
+            ..HeapSites::default()
+        };
+        assert_eq!(*told, ended);
+        assert!(Arc::ptr_eq(&told, &account.told(false)), "made once");
+        let mut nothing = Account::default();
+        assert_eq!(*nothing.told(false), HeapSites::default());
+        assert_eq!(nothing.told(true).sampling, Sampling::Active);
+        assert_eq!(*nothing.told(false), HeapSites::default());
     }
 }

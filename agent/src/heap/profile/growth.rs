@@ -40,7 +40,7 @@ const CACHES_WORTH: f64 = 0.2;
 const MIB: f64 = 1_048_576.0;
 
 /// What all code together holds at one moment.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Totals {
     /// Bytes allocated beyond those at the beginning.
     pub(super) allocated: f64,

@@ -27,17 +27,18 @@ impl Taken {
         Ok(Self { stacks, ..Self::default() })
     }
 
-    /// Looks up all addresses, and the builds of the files they are in.
-    pub(super) fn name(&mut self, symbols: &mut Symbols) {
+    /// With the names of all its addresses, and the builds of the files they are in.
+    pub(super) fn named(mut self, symbols: &mut Symbols) -> Self {
         for address in self.stacks.stacks.iter().flat_map(|stack| &stack.addresses) {
             self.frames.entry(*address).or_insert_with(|| symbols.at(*address));
         }
         symbols.unmap();
         identify(&mut self.stacks.mappings);
+        self
     }
 
-    /// What is more than in `before`; what became less is negative, and what did not change is left out.
-    pub(super) fn subtract(&mut self, before: Self) {
+    /// What is more than in `before`, by name; what became less is negative, and what did not change is left out.
+    pub(super) fn less(mut self, before: Self, symbols: &mut Symbols) -> Self {
         let stacks = &mut self.stacks.stacks;
         let before = before.stacks.stacks.into_iter();
         let mut earlier: HashMap<Vec<usize>, (f64, f64)> =
@@ -51,6 +52,8 @@ impl Taken {
             |(addresses, (bytes, objects)): (_, (f64, f64))| Stack { addresses, bytes: -bytes, objects: -objects };
         stacks.extend(earlier.into_iter().map(gone));
         stacks.retain(|stack| stack.bytes.abs() >= 1.0);
+        // only now, so that what went has names too
+        self.named(symbols)
     }
 }
 
@@ -62,10 +65,28 @@ mod tests {
     fn a_difference_has_what_came_and_what_went() {
         let stack = |address, bytes| Stack { addresses: vec![address], bytes, objects: 1.0 };
         let taken = |stacks| Taken { stacks: Stacks { stacks, ..Stacks::default() }, ..Taken::default() };
-        let mut after = taken(vec![stack(1, 50.0), stack(2, 9.0), stack(3, 7.0)]);
-        after.subtract(taken(vec![stack(1, 20.0), stack(2, 9.0), stack(4, 8.0)]));
+        let after = taken(vec![stack(1, 50.0), stack(2, 9.0), stack(3, 7.0)]);
+        let before = taken(vec![stack(1, 20.0), stack(2, 9.0), stack(4, 8.0)]);
+        let after = after.less(before, &mut Symbols::default());
         let left: Vec<(usize, f64)> =
             after.stacks.stacks.iter().map(|stack| (stack.addresses[0], stack.bytes)).collect();
         assert_eq!(left, [(1, 30.0), (3, 7.0), (4, -8.0)]);
+    }
+
+    #[inline(never)]
+    fn release_sessions() -> u8 {
+        std::hint::black_box(7)
+    }
+
+    #[test]
+    fn what_went_has_a_name_as_what_came_has() {
+        // as a return address is: after the call
+        let addresses = vec![release_sessions as fn() -> u8 as usize + 1];
+        let stack = Stack { addresses: addresses.clone(), bytes: 8.0, objects: 1.0 };
+        let before = Taken { stacks: Stacks { stacks: vec![stack], ..Stacks::default() }, ..Taken::default() };
+        let went = Taken::default().less(before, &mut Symbols::default());
+        assert_eq!(went.stacks.stacks[0].bytes, -8.0);
+        let named = went.frames[&addresses[0]].iter().any(|frame| frame.function.ends_with("release_sessions"));
+        assert!(named, "{:?}", went.frames);
     }
 }

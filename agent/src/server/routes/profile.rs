@@ -51,7 +51,7 @@ pub(super) const ROUTES: &[Route] = &[
             Parameter {
                 name: "seconds",
                 form: Form::Integer { min: 1, max: SECONDS_MAX },
-                about: "What was allocated within this time from now on and is then still there, less what went; sampling is switched on for it. Without it: everything since sampling began.",
+                about: "What was allocated within this time from now on and is then still there, less what went; where nothing is sampled, sampling is switched on for it, and the time begins some two seconds later. Without it: everything since sampling began.",
             },
             FORMAT,
         ],

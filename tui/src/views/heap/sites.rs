@@ -28,10 +28,11 @@ impl Lines {
         let none = CallSites::default();
         let sites = heap.sites.as_ref().unwrap_or(&none);
         let most = usize::from((rows / ROWS_A_SITE).max(1));
-        let growing = sites.list.iter().filter(|site| site.growth_bytes_per_second.is_some()).count();
+        let growing = sites.list.iter().filter(|site| growth(sites, site).is_some()).count();
         // what grows is what one looks for; the rest only says that it was looked at
         let shown = if growing > 0 { growing.max(2) } else { 3 }.min(most);
-        let mut lines: Vec<_> = sites.list.iter().take(shown).map(|site| line(pen, heap, site, columns)).collect();
+        let mut lines: Vec<_> =
+            sites.list.iter().take(shown).map(|site| line(pen, heap, (site, growth(sites, site)), columns)).collect();
         // in a narrow view the reasons matter more
         let remarks = if columns < COLUMNS_FOR_REMARKS && !lines.is_empty() { vec![] } else { remarks(heap, sites) };
         for remark in remarks {
@@ -80,8 +81,18 @@ fn remarks(heap: &Heap, sites: &CallSites) -> Vec<String> {
     }
 }
 
-fn line(pen: &Pen<'_>, heap: &Heap, site: &CallSite, columns: usize) -> (Vec<Piece>, Vec<Piece>) {
-    let growing = site.growth_bytes_per_second.is_some();
+/// How fast a site grows. Of figures from before nothing is said to grow: some agents go on sending those.
+fn growth(sites: &CallSites, site: &CallSite) -> Option<f64> {
+    site.growth_bytes_per_second.filter(|_| sites.sampling == Sampling::Active)
+}
+
+fn line(
+    pen: &Pen<'_>,
+    heap: &Heap,
+    (site, growth): (&CallSite, Option<f64>),
+    columns: usize,
+) -> (Vec<Piece>, Vec<Piece>) {
+    let growing = growth.is_some();
     let severity = match heap.leak {
         Leak::Suspected if growing => Severity::Warning,
         _ if growing => Severity::Info,
@@ -90,7 +101,7 @@ fn line(pen: &Pen<'_>, heap: &Heap, site: &CallSite, columns: usize) -> (Vec<Pie
     let [up, level, _] = pen.theme.glyphs.directions;
     let style = if severity > Severity::Info { pen.theme.severity(severity) } else { pen.theme.text() };
     let mut right = Vec::new();
-    if let Some(growth) = site.growth_bytes_per_second {
+    if let Some(growth) = growth {
         right.push(Piece::new(bytes_per_second(growth), style));
         right.extend(site.share.map(|share| Piece::new(format!(" {}", percent(share)), style)));
     }
@@ -120,7 +131,18 @@ fn last_name(function: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::last_name;
+    use super::*;
+
+    #[test]
+    fn nothing_grows_where_nothing_is_sampled_any_more() {
+        let site = CallSite { growth_bytes_per_second: Some(1_024.0), ..CallSite::default() };
+        let mut sites = CallSites { sampling: Sampling::Active, list: vec![site.clone()], ..CallSites::default() };
+        assert_eq!(growth(&sites, &site), Some(1_024.0));
+        for sampling in [Sampling::Off, Sampling::Unavailable] {
+            sites.sampling = sampling;
+            assert_eq!(growth(&sites, &site), None);
+        }
+    }
 
     #[test]
     fn a_function_is_named_without_its_modules_where_that_is_a_name() {
