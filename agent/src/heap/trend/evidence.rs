@@ -49,10 +49,18 @@ pub(super) fn of_growth(view: &View, views: &[Option<View>], leak: Leak, patienc
 fn scales(view: &View, views: &[Option<View>]) -> Option<String> {
     let newest = views.iter().flatten().map(|view| view.age).fold(view.age, f64::max);
     let fresh = |view: &&View| view.age + FRESH_BUCKETS * view.bucket >= newest;
-    let seen: Vec<&View> = views.iter().flatten().filter(fresh).collect();
-    let agrees = |view: &&&View| view.fit.z > 3.0 && view.fit.grown > 0.0 && view.fit.last_third > 0.0;
-    let agreeing: Vec<String> = seen.iter().filter(agrees).map(|view| span_text(view.window())).collect();
+    let agrees = |view: &View| view.fit.z > 3.0 && view.fit.grown > 0.0 && view.fit.last_third > 0.0;
+    // while a process is young, windows of several levels are as long as its life: one scale
+    let mut seen: Vec<(String, bool)> = Vec::new();
+    for view in views.iter().flatten().filter(fresh) {
+        let (span, agrees) = (span_text(view.window()), agrees(view));
+        match seen.iter_mut().find(|(known, _)| *known == span) {
+            Some((_, agreed)) => *agreed |= agrees,
+            None => seen.push((span, agrees)),
+        }
+    }
     let together = seen.len();
+    let agreeing: Vec<String> = seen.into_iter().filter(|(_, agrees)| *agrees).map(|(span, _)| span).collect();
     (together > 1).then(|| match agreeing.as_slice() {
         [] => format!("none of the {together} time scales sees it alone"),
         list if list.len() == together => format!("all {together} time scales agree: {}", list.join(", ")),

@@ -92,6 +92,22 @@ fn the_evidence_says_how_much_which_scales_agree_and_what_was_ruled_out() {
 }
 
 #[test]
+fn a_scale_is_named_once_though_several_windows_are_as_long() {
+    let mut detector = LeakDetector::new(Duration::from_secs(45));
+    let leak = |second: u64| MemorySample { limit: None, ..used(64.0 + second as f64) };
+    for second in 0..240 {
+        detector.observe(Duration::from_secs(second), leak(second));
+        let said = detector.verdict().evidence.iter().find_map(|line| line.split_once("scales agree: "));
+        let mut scales: Vec<&str> = said.map_or_else(Vec::new, |(_, spans)| spans.split(", ").collect());
+        let all = scales.len();
+        scales.sort_unstable();
+        scales.dedup();
+        assert_eq!(scales.len(), all, "after {second} s: {:?}", detector.verdict().evidence);
+    }
+    assert_eq!(detector.verdict().leak, Leak::Suspected);
+}
+
+#[test]
 fn growth_that_begins_in_a_calm_process_is_suspected_sooner() {
     let verdicts = run(40.0, |hour| used(512.0 + 2.0 * noise(2, hour) + 20.0 * (hour - 24.0).max(0.0)));
     let suspected = first(&verdicts, Leak::Suspected).unwrap();
