@@ -53,14 +53,14 @@ fn scales(view: &View, views: &[Option<View>]) -> Option<String> {
     // while a process is young, windows of several levels are as long as its life: one scale
     let mut seen: Vec<(String, bool)> = Vec::new();
     for view in views.iter().flatten().filter(fresh) {
-        let (span, agrees) = (span_text(view.window()), agrees(view));
+        let span = span_text(view.window());
         match seen.iter_mut().find(|(known, _)| *known == span) {
-            Some((_, agreed)) => *agreed |= agrees,
-            None => seen.push((span, agrees)),
+            Some((_, sees_it)) => *sees_it |= agrees(view),
+            None => seen.push((span, agrees(view))),
         }
     }
     let together = seen.len();
-    let agreeing: Vec<String> = seen.into_iter().filter(|(_, agrees)| *agrees).map(|(span, _)| span).collect();
+    let agreeing: Vec<String> = seen.into_iter().filter(|(_, sees_it)| *sees_it).map(|(span, _)| span).collect();
     (together > 1).then(|| match agreeing.as_slice() {
         [] => format!("none of the {together} time scales sees it alone"),
         list if list.len() == together => format!("all {together} time scales agree: {}", list.join(", ")),
