@@ -14,6 +14,8 @@ use crate::service::{ANSWER, PATH, observed};
 /// # Errors
 /// When the agent does not start, or an answer is not the service's.
 pub fn ask_in_memory(how: &str, before: usize, requests: usize) -> Result<u64, Box<dyn Error>> {
+    // a service has more than one thread, and libraries save a little where there is one alone, as in the bare one here
+    let _other = std::thread::spawn(std::thread::park);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (router, agent) = {
         let _entered = runtime.enter();

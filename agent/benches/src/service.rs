@@ -18,10 +18,11 @@ pub const ANSWER: &str = "hello";
 const ROUTE: &str = "/users/{id}";
 
 /// The ways, bare first, then a layer that does nothing, then ours.
-pub const ALL: [&str; 10] = [
+pub const ALL: [&str; 11] = [
     "bare",
     "an empty layer",
     "heartline in the handler",
+    "heartline around the handler",
     "heartline as a layer",
     "heartline as any tower layer",
     "TraceLayer, no subscriber",
@@ -48,6 +49,17 @@ pub fn observed(how: &str) -> Result<(Router, Option<Agent>), heartline::Error> 
     let router = match how {
         "an empty layer" => plain.layer(layer_fn(Empty)),
         "heartline in the handler" => {
+            let agent = agent()?;
+            let route = agent.route("GET", ROUTE);
+            let hello = async move || {
+                let request = route.start();
+                let answer = ANSWER;
+                request.finish(200);
+                answer
+            };
+            return Ok((Router::new().route(ROUTE, get(hello)), Some(agent)));
+        }
+        "heartline around the handler" => {
             let agent = agent()?;
             return Ok((Router::new().route(ROUTE, get(agent.timed(ROUTE, hello))), Some(agent)));
         }

@@ -6,6 +6,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
+use crate::fixture::FIXTURE;
+use crate::record;
 use crate::subject::{Case, Subject};
 
 /// How long one measurement of a loop lasts.
@@ -68,7 +70,8 @@ fn round(case: &Case, records: usize, threads: usize) -> f64 {
     means.iter().sum::<f64>() / means.len() as f64
 }
 
-/// Times single records of one subject, each after other work on so many bytes; what rare work costs is in the mean. A process of
+/// Times single records of one subject, each after other work on so many bytes, without reading what is recorded; what rare work
+/// costs is in the mean. A process of
 /// its own is what measures a subject as services have it: beside a dozen others, what it keeps is further away.
 pub fn cold(case: &Case, records: usize, work_bytes: usize) -> f64 {
     let clock = quanta::Clock::new();
@@ -86,11 +89,14 @@ pub fn cold(case: &Case, records: usize, work_bytes: usize) -> f64 {
         fence(Ordering::SeqCst);
         clock.delta_as_nanos(start, clock.raw()) as f64
     };
+    // a service has what it records at hand, where here it comes from the fixture: reading that is not the record's
+    let mut read = record!(at => (FIXTURE.series[at], FIXTURE.durations[at]));
     let mut run = case();
     run(20_000);
+    read(20_000);
     let (mut empty, mut times) = (Vec::with_capacity(records), Vec::with_capacity(records));
     for _ in 0..records {
-        empty.push(one(&mut |_| ()));
+        empty.push(one(&mut read));
         times.push(one(&mut run));
     }
     (mean_of_undisturbed(&times) - mean_of_undisturbed(&empty)).max(0.1)

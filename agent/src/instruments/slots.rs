@@ -1,6 +1,8 @@
 //! HOT: what is going on right now, one by one: a fixed number of slots that threads of the host take and give back without
 //! a lock. A slot holds numbers and two short texts; what they mean is not known here.
 
+use std::num::NonZeroU32;
+
 use crate::recording::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Slots that anything may take.
@@ -27,9 +29,9 @@ const HAS_DIGITS: u32 = 1 << 8;
 #[derive(Debug)]
 pub(crate) struct Slots(Box<[Slot]>);
 
-/// A slot that was taken. Whoever has it gives it back with [`Slots::leave`].
+/// A slot that was taken, counted from 1. Whoever has it gives it back with [`Slots::leave`].
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Taken(u32);
+pub(crate) struct Taken(NonZeroU32);
 
 /// What a reader saw in one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +67,12 @@ impl Slots {
     #[inline]
     pub(crate) fn enter(&self, near: u32, what: u32, since: u64) -> Option<Taken> {
         let mask = self.0.len().min(COMMON_SLOTS) - 1;
-        (near..near.saturating_add(LOOKS)).find_map(|at| self.take(at as usize & mask, what, since))
+        self.take(near as usize & mask, what, since).or_else(|| self.enter_beside((near, mask), what, since))
+    }
+
+    #[cold]
+    fn enter_beside(&self, (near, mask): (u32, usize), what: u32, since: u64) -> Option<Taken> {
+        (1..LOOKS).find_map(|step| self.take(near.wrapping_add(step) as usize & mask, what, since))
     }
 
     /// Takes any slot, for one that found none when it came and is still there. Cost: looks at all slots.
@@ -86,15 +93,14 @@ impl Slots {
         slot.what.store(what, Ordering::Relaxed);
         slot.marks.store(0, Ordering::Relaxed);
         slot.since.store(since.max(FILLING + 1), Ordering::Release);
-        u32::try_from(at).ok().map(Taken)
+        u32::try_from(at + 1).ok().and_then(NonZeroU32::new).map(Taken)
     }
 
     /// Gives a slot back. Cost: one store.
     #[inline]
     #[expect(clippy::needless_pass_by_value, reason = "who gives it back has it no more")]
     pub(crate) fn leave(&self, taken: Taken) {
-        let Taken(at) = taken;
-        if let Some(slot) = self.0.get(at as usize) {
+        if let Some(slot) = self.slot(&taken) {
             slot.since.store(FREE, Ordering::Release);
         }
     }
@@ -102,7 +108,7 @@ impl Slots {
     /// Adds the text of a fixed length, once. Cost: five stores.
     #[inline]
     pub(crate) fn say_digits(&self, taken: &Taken, digits: &[u8; DIGITS]) {
-        let Some(slot) = self.0.get(taken.0 as usize) else { return };
+        let Some(slot) = self.slot(taken) else { return };
         let marks = slot.marks.load(Ordering::Relaxed);
         if marks & HAS_DIGITS == 0 {
             write(&slot.digits, digits);
@@ -112,7 +118,7 @@ impl Slots {
 
     /// Adds the longer text, once; what does not fit is cut off at a character. Cost: six stores at most.
     pub(crate) fn say_name(&self, taken: &Taken, name: &str) {
-        let Some(slot) = self.0.get(taken.0 as usize) else { return };
+        let Some(slot) = self.slot(taken) else { return };
         let marks = slot.marks.load(Ordering::Relaxed);
         let name = &name[..name.floor_char_boundary(NAME_BYTES)];
         let length = u32::try_from(name.len()).unwrap_or(0);
@@ -124,7 +130,12 @@ impl Slots {
 
     /// The name that was said in a slot that is taken.
     pub(crate) fn name(&self, taken: &Taken) -> Option<Seen> {
-        self.0.get(taken.0 as usize)?.read()
+        self.slot(taken)?.read()
+    }
+
+    #[inline]
+    fn slot(&self, taken: &Taken) -> Option<&Slot> {
+        self.0.get(taken.place() as usize)
     }
 
     /// What is in the slots, in no order. One that changed hands while it was read is left out.
@@ -137,7 +148,7 @@ impl Taken {
     /// Which slot it is: near which to look next time.
     #[inline]
     pub(crate) fn place(&self) -> u32 {
-        self.0
+        self.0.get() - 1
     }
 }
 

@@ -35,7 +35,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::tower::{FixedRoute, HttpLayer, ObservedBody, OpenRequest};
+use super::tower::{FixedRoute, HttpLayer, ObservedBody, Observer, OpenRequest};
 use crate::Agent;
 
 /// The template of the route that axum matched.
@@ -100,7 +100,7 @@ impl<S> Layer<S> for AxumLayer {
     type Service = AxumService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AxumService { inner, layer: self.0.clone() }
+        AxumService { inner, observer: Observer::of(&self.0) }
     }
 }
 
@@ -108,7 +108,7 @@ impl<S> Layer<S> for AxumLayer {
 #[derive(Debug, Clone)]
 pub struct AxumService<S> {
     inner: S,
-    layer: HttpLayer,
+    observer: Arc<Observer>,
 }
 
 impl<S: Service<Request, Response = Response>> Service<Request> for AxumService<S> {
@@ -121,7 +121,7 @@ impl<S: Service<Request, Response = Response>> Service<Request> for AxumService<
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let mut open = self.layer.open(&request);
+        let mut open = self.observer.open(&request);
         let watching = open.watch();
         let inner = self.inner.call(request);
         watching.passed();

@@ -21,6 +21,7 @@
 
 use std::borrow::Cow;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
@@ -93,6 +94,9 @@ pub struct RouteTemplate(Cow<'static, str>);
 impl RouteTemplate {
     /// `template` must come from the program, not from the request: each one is a series.
     pub fn new(template: impl Into<Cow<'static, str>>) -> Self {
+        if !TEMPLATES_ARE_SAID.load(Ordering::Relaxed) {
+            TEMPLATES_ARE_SAID.store(true, Ordering::Relaxed);
+        }
         Self(template.into())
     }
 
@@ -102,8 +106,16 @@ impl RouteTemplate {
     }
 }
 
+/// Whether this process ever made a [`RouteTemplate`]: most services have none, and then no request is searched for it. Whoever
+/// got a request with one got it after this was set, so that nothing more is ordered.
+static TEMPLATES_ARE_SAID: AtomicBool = AtomicBool::new(false);
+
 /// The template that the service itself left on the request.
+#[inline]
 pub(super) fn route_template(extensions: &Extensions) -> Option<&str> {
+    if !TEMPLATES_ARE_SAID.load(Ordering::Relaxed) {
+        return None;
+    }
     extensions.get::<RouteTemplate>().map(RouteTemplate::as_str)
 }
 
@@ -125,29 +137,73 @@ impl HttpLayer {
     }
 }
 
-impl HttpLayer {
+impl<S> Layer<S> for HttpLayer {
+    type Service = HttpService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        HttpService { inner, observer: Observer::of(self) }
+    }
+}
+
+/// What the clones of one service have in common.
+#[derive(Debug)]
+pub(super) struct Observer {
+    layer: HttpLayer,
+    /// Of the first request: where the service is that of one route, as behind a layer of an axum router, that of all.
+    usual: OnceLock<Usual>,
+}
+
+#[derive(Debug)]
+struct Usual {
+    method: Method,
+    template: String,
+    route: Route,
+}
+
+impl Observer {
+    pub(super) fn of(layer: &HttpLayer) -> Arc<Self> {
+        Arc::new(Self { layer: layer.clone(), usual: OnceLock::new() })
+    }
+
     /// A request begins.
+    #[inline]
     pub(super) fn open<B>(&self, request: &Request<B>) -> OpenRequest {
-        let mut guard = if let Some(route) = &self.fixed {
+        let mut guard = if let Some(route) = &self.layer.fixed {
             route.start(request.method())
         } else {
-            let template = ROUTE_SOURCES.iter().find_map(|source| source(request.extensions()));
-            self.routes.start(request.method(), template)
+            self.start(request.method(), request.extensions())
         };
-        if self.reads_request_ids
+        if self.layer.reads_request_ids
             && let Some(id) = value_of(request.headers(), &REQUEST_ID).and_then(|id| id.to_str().ok())
         {
             guard.request_id(id);
         }
         OpenRequest::new(guard, request)
     }
-}
 
-impl<S> Layer<S> for HttpLayer {
-    type Service = HttpService<S>;
+    #[inline]
+    fn start(&self, method: &Method, extensions: &Extensions) -> RequestGuard {
+        let template = ROUTE_SOURCES.iter().find_map(|source| source(extensions));
+        if let Some(usual) = self.usual.get()
+            && template == Some(&usual.template)
+            && *method == usual.method
+        {
+            return usual.route.start();
+        }
+        self.start_another(method, template)
+    }
 
-    fn layer(&self, inner: S) -> Self::Service {
-        HttpService { inner, layer: self.clone() }
+    #[inline(never)]
+    fn start_another(&self, method: &Method, template: Option<&str>) -> RequestGuard {
+        let Some(template) = template else { return self.layer.routes.unmatched(method).start() };
+        self.layer.routes.with(method, template, |route| {
+            self.usual.get_or_init(|| Usual {
+                method: method.clone(),
+                template: template.to_owned(),
+                route: route.clone(),
+            });
+            route.start()
+        })
     }
 }
 
@@ -198,18 +254,20 @@ impl Routes {
         Self { agent, matched, unmatched: ByMethod::new(OnceLock::new) }
     }
 
-    /// Begins a request of `method` to `template`, or to no route.
-    fn start(&self, method: &Method, template: Option<&str>) -> RequestGuard {
-        let Some(template) = template else {
-            let (unmatched, method) = self.unmatched.of(method);
-            return unmatched.get_or_init(|| self.agent.unmatched(method)).start();
-        };
+    /// The requests of `method` to no route.
+    fn unmatched(&self, method: &Method) -> &Route {
+        let (unmatched, method) = self.unmatched.of(method);
+        unmatched.get_or_init(|| self.agent.unmatched(method))
+    }
+
+    /// Uses the handle of the requests of `method` to `template`.
+    fn with<T>(&self, method: &Method, template: &str, act: impl FnOnce(&Route) -> T) -> T {
         let (matched, method) = self.matched.of(method);
         let resolve = || self.agent.route(method, template);
         match matched.get(template) {
-            Some(route) => route.start(),
-            None if matched.len() < ROUTES_REMEMBERED_MAX => matched.get_or_insert_with(template, resolve).start(),
-            None => resolve().start(),
+            Some(route) => act(route),
+            None if matched.len() < ROUTES_REMEMBERED_MAX => act(matched.get_or_insert_with(template, resolve)),
+            None => act(&resolve()),
         }
     }
 }
@@ -239,7 +297,7 @@ impl FixedRoute {
 #[derive(Debug, Clone)]
 pub struct HttpService<S> {
     inner: S,
-    layer: HttpLayer,
+    observer: Arc<Observer>,
 }
 
 impl<S, Sent, Answered> Service<Request<Sent>> for HttpService<S>
@@ -256,7 +314,7 @@ where
     }
 
     fn call(&mut self, request: Request<Sent>) -> Self::Future {
-        let mut open = self.layer.open(&request);
+        let mut open = self.observer.open(&request);
         let watching = open.watch();
         let inner = self.inner.call(request);
         watching.passed();
@@ -277,13 +335,19 @@ pub(super) struct OpenRequest {
     answer_has_body: bool,
 }
 
+/// The trace that the request belongs to, and what other systems keep with it.
+#[inline(never)]
+fn say_trace(guard: &mut RequestGuard, trace: &HeaderValue, headers: &HeaderMap) {
+    guard.traceparent(trace.as_bytes());
+    headers.get_all(TRACESTATE).iter().for_each(|state| guard.tracestate(state.as_bytes()));
+}
+
 impl OpenRequest {
+    #[inline]
     pub(super) fn new<B>(mut guard: RequestGuard, request: &Request<B>) -> Self {
         guard.is_driven = true;
         if let Some(trace) = value_of(request.headers(), &TRACEPARENT) {
-            guard.traceparent(trace.as_bytes());
-            let states = request.headers().get_all(TRACESTATE);
-            states.iter().for_each(|state| guard.tracestate(state.as_bytes()));
+            say_trace(&mut guard, trace, request.headers());
         }
         let method = request.method();
         Self { guard: Some(guard), answer_has_body: *method != Method::HEAD && *method != Method::CONNECT }

@@ -149,12 +149,17 @@ impl Route {
         if outcome == Outcome::Status(USUAL_STATUS) {
             series.usual.get_or_init(|| series.resolve(outcome)).record_units(nanos);
         } else {
-            series.by_outcome.with(&outcome, || series.resolve(outcome), |histogram| histogram.record_units(nanos));
+            series.record_unusual(outcome, nanos);
         }
     }
 }
 
 impl Series {
+    #[inline(never)]
+    fn record_unusual(&self, outcome: Outcome, nanos: u64) {
+        self.by_outcome.with(&outcome, || self.resolve(outcome), |histogram| histogram.record_units(nanos));
+    }
+
     fn resolve(&self, outcome: Outcome) -> Histogram {
         self.registry.histogram(DURATION, outcome.of(self.labels.clone()), Room::Reserved)
     }
@@ -388,6 +393,13 @@ impl RequestGuard {
         self.end(Outcome::Panicked, self.elapsed_nanos());
     }
 
+    /// The request was dropped.
+    #[cold]
+    fn end_unfinished(&mut self) {
+        let panicked = !self.is_driven && std::thread::panicking();
+        self.end(if panicked { Outcome::Panicked } else { Outcome::Cancelled }, self.elapsed_nanos());
+    }
+
     #[inline]
     fn end(&mut self, outcome: Outcome, nanos: u64) {
         self.is_finished = true;
@@ -414,10 +426,10 @@ impl RequestGuard {
 }
 
 impl Drop for RequestGuard {
+    #[inline]
     fn drop(&mut self) {
         if !self.is_finished {
-            let panicked = !self.is_driven && std::thread::panicking();
-            self.end(if panicked { Outcome::Panicked } else { Outcome::Cancelled }, self.elapsed_nanos());
+            self.end_unfinished();
         }
     }
 }

@@ -83,6 +83,20 @@ async fn templates_are_routes(layered: fn(Router, &Agent) -> Router) {
 }
 
 #[tokio::test]
+async fn a_router_that_is_nested_twice_has_its_routes_under_both_templates() {
+    for layered in LAYERS {
+        let agent = agent();
+        let orders = layered(Router::new().route("/{id}", get(async || "an order")), &agent);
+        let app = Router::new().nest("/api/orders", orders.clone()).nest("/v2/orders", orders);
+        let address = serve(app).await;
+        for path in ["/v2/orders/1", "/api/orders/1", "/v2/orders/2", "/v2/orders/3"] {
+            assert!(send(address, &format!("GET {path}")).await.starts_with("HTTP/1.1 200"));
+        }
+        assert_eq!((count(&agent, "/api/orders/{id}", "200"), count(&agent, "/v2/orders/{id}", "200")), (1, 3));
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_before_the_head_or_within_the_body_is_cancelled() {
     for layered in LAYERS {
         who_leaves_is_cancelled(layered).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use heartline::integrations::RouteTemplate;
 use heartline::{Agent, Query};
-use http::{Method, Request, Response};
+use http::{Extensions, Method, Request, Response};
 use http_body::{Body, Frame};
 use tower::{Layer, Service, service_fn};
 
@@ -273,6 +273,12 @@ fn document(agent: &Agent, path: &str) -> serde_json::Value {
     serde_json::from_str(body).unwrap()
 }
 
+fn said(template: &'static str) -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(RouteTemplate::new(template));
+    extensions
+}
+
 /// Sends one request and reads its answer to the end.
 fn serve(agent: &Agent, request: Request<()>, response: Response<String>) {
     let mut response = Some(response);
@@ -300,6 +306,28 @@ fn the_template_left_on_the_request_is_the_route_and_a_request_without_is_unmatc
     assert_eq!(values(&agent, DURATION, "http.route"), ["", "/carts/{id}"]);
     assert_eq!(records(&agent, DURATION, &[("http.route", "/carts/{id}"), ("http.response.status_code", "200")]), 1);
     assert_eq!(records(&agent, DURATION, &[("http.response.status_code", "404")]), 1);
+}
+
+#[test]
+fn a_service_of_many_routes_counts_each_request_for_its_own_whichever_came_first() {
+    let agent = agent();
+    let answer = service_fn(|_: Request<()>| std::future::ready(Ok::<_, Infallible>(Response::new(String::new()))));
+    let mut service = agent.http_layer().layer(answer);
+    let kinds =
+        [(Method::GET, Some("/carts")), (Method::POST, Some("/carts")), (Method::GET, Some("/c")), (Method::GET, None)];
+    for round in 0..3 {
+        for (method, template) in kinds.iter().skip(round) {
+            let mut request = Request::builder().method(method).body(()).unwrap();
+            request.extensions_mut().extend(template.map(said).unwrap_or_default());
+            let mut clone = service.clone();
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(Box::pin(clone.call(request)).as_mut().poll(&mut context).is_ready());
+        }
+        service = service.clone();
+    }
+    let count = |method, route| records(&agent, DURATION, &[("http.request.method", method), ("http.route", route)]);
+    assert_eq!((count("GET", "/carts"), count("POST", "/carts"), count("GET", "/c")), (1, 2, 3));
+    assert_eq!(records(&agent, DURATION, &[]), 1 + 2 + 3 + 3);
 }
 
 #[test]
