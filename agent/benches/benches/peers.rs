@@ -16,7 +16,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const COLD_ROUNDS: usize = 5;
 /// Bytes of other work before each cold record: more than the first-level cache holds, and more than the second does, for which
 /// one in this many of the records will do.
-const WORK: [(&str, usize, usize); 2] = [("cold", 256 << 10, 1), ("cold, 4 MiB", 4 << 20, 8)];
+const WORK: [(&str, usize, usize); 2] = [("cold", 256 << 10, 1), ("cold, 4 MiB", 4 << 20, 24)];
 
 /// The mean of one subject's cold records, measured in a process of its own; `None` for one without the case.
 fn cold(row: usize, records: usize, work_bytes: usize) -> Outcome<Option<f64>> {
@@ -86,8 +86,8 @@ fn run(arguments: &[&str]) -> Outcome<()> {
             Ok(())
         }
         arguments if arguments.contains(&"--smoke") => compare(1, 200),
-        arguments if arguments.contains(&"--summary") => compare(15, 8_000),
-        _ => compare(41, 20_000),
+        arguments if arguments.contains(&"--summary") => compare(15, 24_000),
+        _ => compare(41, 48_000),
     }
 }
 

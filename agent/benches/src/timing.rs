@@ -71,8 +71,8 @@ fn round(case: &Case, records: usize, threads: usize) -> f64 {
 }
 
 /// Times single records of one subject, each after other work on so many bytes, without reading what is recorded; what rare work
-/// costs is in the mean. A process of
-/// its own is what measures a subject as services have it: beside a dozen others, what it keeps is further away.
+/// costs is in the mean. A process of its own is what measures a subject as services have it: beside a dozen others, what it
+/// keeps is further away.
 pub fn cold(case: &Case, records: usize, work_bytes: usize) -> f64 {
     let clock = quanta::Clock::new();
     let mut work = vec![1_u64; work_bytes / size_of::<u64>()];

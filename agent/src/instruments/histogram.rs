@@ -10,7 +10,7 @@ const SECONDS_IN_AN_ENTRY: u64 = recording::VALUE_MAX / 1_000_000_000;
 
 /// A handle to one histogram series; clones record into the same series.
 ///
-/// Cost of a record: one entry in a log of the thread's own; every 128 entries are folded into buckets, which takes the
+/// Cost of a record: one entry in a log of the thread's own; every 256 entries are folded into buckets, which takes the
 /// thread a few hundred nanoseconds. No lock is waited for and nothing is allocated, but for a thread's first record, a series
 /// that is new or outgrows its memory, a value of 18 minutes or more, and a moment at which other threads
 /// have every store. Threads share no cache line. The number of values is the sum of the buckets, so in every snapshot they

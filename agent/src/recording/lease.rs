@@ -77,7 +77,7 @@ fn add_slowly(slot: usize, amount: u64) -> bool {
     begin() && HOT.with(|hot| hot.log().map(|log| log.add(slot, amount)).is_some())
 }
 
-/// One record in a hundred fills a block.
+/// One record in 256 fills a block.
 #[cold]
 #[inline(never)]
 fn make_room(log: &Log) {

@@ -5,7 +5,7 @@ use super::sync::Mutex;
 use super::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Entries of a block: few enough that folding them takes less than a microsecond.
-pub(super) const BLOCK_ENTRIES: usize = if cfg!(heartline_loom) { 2 } else { 128 };
+pub(super) const BLOCK_ENTRIES: usize = if cfg!(heartline_loom) { 2 } else { 256 };
 /// Two blocks, so that the owner can go on in one while the other cannot be folded yet.
 const ENTRIES: usize = 2 * BLOCK_ENTRIES;
 /// Counters that have a place of their own in every log.

@@ -14,7 +14,7 @@
 //! does not happen again. **Nothing is lost.** A thread that ends leaves its log to the next one; records from
 //! destructors of other thread-locals go straight into a store; so do values too large for a log's entry.
 //!
-//! `log` and `lease` are on the hot path; the rest runs once in a hundred records, or on the agent's own thread.
+//! `log` and `lease` are on the hot path; the rest runs once in some hundreds of records, or on the agent's own thread.
 
 mod budget;
 mod counts;
