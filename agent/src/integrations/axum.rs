@@ -35,7 +35,8 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::tower::{FixedRoute, HttpLayer, ObservedBody, Observer, OpenRequest};
+use super::routes::FixedRoute;
+use super::tower::{HttpLayer, ObservedBody, Observer, OpenRequest};
 use crate::Agent;
 
 /// The template of the route that axum matched.

@@ -29,6 +29,8 @@ mod opentelemetry_sdk;
 mod polling;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "tower")]
+mod routes;
 #[cfg(feature = "sqlx")]
 mod sqlx;
 #[cfg(feature = "tower")]
@@ -48,15 +50,17 @@ pub use self::opentelemetry_sdk::SdkMetricExporter;
 pub use self::polling::Polling;
 #[cfg(feature = "redis")]
 pub use self::redis::ObservedRedis;
+#[cfg(feature = "tower")]
+pub use self::routes::RouteTemplate;
 #[cfg(feature = "sqlx")]
 pub use self::sqlx::{Observed, ObservedConnection, ObservedPool, ObservedTransaction};
 #[cfg(feature = "tower")]
-pub use self::tower::{HttpFuture, HttpLayer, HttpService, ObservedBody, RouteTemplate};
+pub use self::tower::{HttpFuture, HttpLayer, HttpService, ObservedBody};
 
 /// Where a request may carry its route template, in the order they are asked.
 #[cfg(feature = "tower")]
 const ROUTE_SOURCES: &[fn(&http::Extensions) -> Option<&str>] = &[
-    tower::route_template,
+    routes::route_template,
     #[cfg(feature = "axum")]
     axum::matched_path,
 ];
