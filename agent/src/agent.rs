@@ -225,7 +225,8 @@ impl Agent {
         self.probe(format!("cache {}", cache.title()), move |into, _| read.read(probe(), into));
     }
 
-    /// A job queue; asked for twice, it is the same one. Without [`watch_queue`](Self::watch_queue), what waits and runs is counted from its guards.
+    /// A job queue; asked for twice, it is the same one. Without [`watch_queue`](Self::watch_queue), what waits and runs is counted
+    /// from its guards, so too few wait where jobs were left from before the process began, or where others enqueue them.
     pub fn queue(&self, name: &str) -> Queue {
         self.core().handles.queues.get_or_make(name, || {
             let queue = Queue::new(&self.core().registry, &self.core().failures, name);

@@ -115,21 +115,34 @@ fn status(info: &InfoDict, database: i64) -> CacheStatus {
     }
 }
 
-/// What the server has removed since it was asked before; nothing the first time, nor over a restart.
+/// What the server has removed since it was asked before; nothing the first time, nor over a restart or where another server
+/// answers.
 #[derive(Debug, Clone)]
 struct Evictions {
     signal: Cache,
-    before: std::sync::Arc<parking_lot::Mutex<Option<(u64, u64)>>>,
+    before: std::sync::Arc<parking_lot::Mutex<Option<Removed>>>,
+}
+
+/// What one run of a server has removed.
+#[derive(Debug)]
+struct Removed {
+    run: Option<String>,
+    evicted: u64,
+    expired: u64,
 }
 
 impl Evictions {
     fn read(&self, info: &InfoDict) {
-        let now = info.get("evicted_keys").zip(info.get("expired_keys"));
-        let before = std::mem::replace(&mut *self.before.lock(), now);
-        if let (Some((evicted, expired)), Some((evicted_before, expired_before))) = (now, before) {
-            (evicted_before..evicted).for_each(|_| self.signal.evicted(Eviction::Size));
-            (expired_before..expired).for_each(|_| self.signal.evicted(Eviction::Expired));
+        let counted = info.get("evicted_keys").zip(info.get("expired_keys"));
+        let now = counted.map(|(evicted, expired)| Removed { run: info.get("run_id"), evicted, expired });
+        let mut kept = self.before.lock();
+        if let (Some(now), Some(before)) = (&now, &*kept)
+            && now.run == before.run
+        {
+            self.signal.evicted_many(Eviction::Size, now.evicted.saturating_sub(before.evicted));
+            self.signal.evicted_many(Eviction::Expired, now.expired.saturating_sub(before.expired));
         }
+        *kept = now;
     }
 }
 
@@ -180,7 +193,9 @@ impl Use {
                     signal.write();
                 }
             }
-            (Self::Deletes, Value::Int(keys)) => (0..*keys).for_each(|_| signal.evicted(Eviction::Explicit)),
+            (Self::Deletes, Value::Int(keys)) => {
+                signal.evicted_many(Eviction::Explicit, u64::try_from(*keys).unwrap_or(0));
+            }
             (Self::LooksUpMany | Self::Deletes, _) => {}
         }
     }
@@ -314,6 +329,19 @@ mod tests {
         let empty = CacheStatus { entries: Some(0), bytes: Some(1_048_576), remote: true, ..CacheStatus::default() };
         assert_eq!(status(&info, 0), empty);
         assert_eq!(status(&info, 1).entries, Some(7));
+    }
+
+    #[test]
+    fn what_was_removed_is_counted_between_two_answers_of_one_run_of_the_server() {
+        let agent = crate::Agent::builder("test").without_listener().start().unwrap();
+        let evictions = Evictions { signal: agent.cache("sessions", "l2"), before: std::sync::Arc::default() };
+        let huge = 9_000_000_000_000_000_000_u64;
+        for (run, evicted) in [("a", 5), ("a", 7), ("b", huge), ("b", huge + 1), ("a", 8), ("a", 8), ("b", 3)] {
+            evictions.read(&InfoDict::new(&format!("run_id:{run}\r\nevicted_keys:{evicted}\r\nexpired_keys:0\r\n")));
+        }
+        let snapshot = agent.snapshot();
+        let family = snapshot.metrics.iter().find(|family| family.name == "heartline.cache.evictions").unwrap();
+        assert_eq!(family.numbers.iter().map(|series| series.value).sum::<f64>(), 3.0);
     }
 
     #[test]

@@ -142,7 +142,12 @@ impl Cache {
 
     /// An entry left.
     pub fn evicted(&self, reason: Eviction) {
-        self.0.evictions[reason as usize].increment();
+        self.evicted_many(reason, 1);
+    }
+
+    /// So many entries left.
+    pub(crate) fn evicted_many(&self, reason: Eviction, entries: u64) {
+        self.0.evictions[reason as usize].add(entries);
     }
 
     /// Runs an operation and records how long it took; an abandoned one is not recorded.

@@ -1,5 +1,6 @@
 //! Code of the service that the agent calls: never on the agent's own thread, waited for briefly, its panics and hangs
-//! counted, and not called again after three of them. What it is asked for is not known here.
+//! counted, and not called again after three of them; one that hung is called again once it has returned. What it is asked for
+//! is not known here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -63,6 +64,8 @@ impl Conduct {
         let mut state = self.state.lock();
         state.called_at = None;
         state.late = 0;
+        // it hangs no more, and only panics are remembered
+        state.disabled = state.panics >= STRIKES_MAX;
         if panicked {
             state.panics += 1;
             self.strike(&mut state, "panicked");
@@ -245,6 +248,18 @@ mod tests {
         }
         assert_eq!((calls.load(Ordering::Relaxed), failures.value()), (1, 3));
         drop(release);
+    }
+
+    #[test]
+    fn a_call_that_hung_through_three_strikes_is_called_again_once_it_returned() {
+        let conduct = Conduct::new("database".to_owned(), Counter::default());
+        assert!(conduct.begin(Duration::ZERO));
+        for seconds in 2..9 {
+            assert!(!conduct.begin(Duration::from_secs(seconds)), "it still runs");
+        }
+        assert_eq!(conduct.failures.value(), 3);
+        conduct.ended(false);
+        assert!(conduct.begin(Duration::from_secs(10)));
     }
 
     #[test]

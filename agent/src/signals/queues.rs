@@ -232,6 +232,8 @@ impl JobGuard {
 
     /// The job failed and will be run again.
     pub fn retried(mut self) {
+        // it waits again
+        self.queue.0.offered.increment();
         self.job.retried.increment();
         self.end(Outcome::Retry);
     }
@@ -270,5 +272,30 @@ impl Drop for JobGuard {
         if !self.finished {
             self.fail("abandoned");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Agent;
+
+    #[test]
+    fn a_job_that_is_run_again_waits_again() {
+        let agent = Agent::builder("test").without_listener().start().unwrap();
+        let emails = agent.queue("email");
+        let waiting = || {
+            let mut families = Families::default();
+            emails.read_own(&mut families);
+            families.sum("heartline.job.count") // none is active
+        };
+        emails.enqueued();
+        for _ in 0..3 {
+            emails.start("welcome").retried();
+            assert_eq!(waiting(), Some(1.0));
+        }
+        emails.start("welcome").completed();
+        emails.enqueued();
+        assert_eq!(waiting(), Some(1.0));
     }
 }

@@ -11,7 +11,7 @@ use super::document::{Fields, Text};
 use super::quantity::{Comparison, Condition, Direction};
 use super::resolve::Resolver;
 use super::rule::{Clause, Level, NoData, Rule, Subject, Threshold, recover_at_margin};
-use super::settings::{Policy, Settings, Written, condition, report};
+use super::settings::{Policy, Settings, Written, condition, positive, report};
 use super::signal::{Call, Expression, Signal};
 use super::summary::Template;
 use super::syntax::{self, Tree};
@@ -117,7 +117,7 @@ fn subject<'t>(fields: &mut Fields<'t>) -> Option<SubjectText<'t>> {
 fn clause(mut fields: Fields<'_>, may_be_empty: bool) -> Option<ClauseText<'_>> {
     let signal = fields.required_text("signal");
     let is = fields.required_text("is").and_then(|text| condition(&fields, text));
-    let over = fields.duration("over");
+    let over = positive(&mut fields, "over");
     let empty = if may_be_empty { fields.number("empty").map(|value| (value, fields.key_span("empty"))) } else { None };
     fields.finish();
     Some(ClauseText { signal: signal?, is: is?, over, empty })

@@ -322,8 +322,8 @@ fn times(table: &mut Fields<'_>) -> Vec<(u16, u16)> {
     let minutes = |text: &str| {
         let (hours, minutes) = text.trim().split_once(':')?;
         let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
-        let whole = hours * 60 + minutes;
-        (hours <= 24 && minutes < 60 && whole <= 1_440).then_some(whole)
+        let whole = hours.checked_mul(60)?.checked_add(minutes)?;
+        (minutes < 60 && whole <= 1_440).then_some(whole)
     };
     let range = |text: &Text<'_>| {
         let range = text.value.split_once('-').and_then(|(from, to)| Some((minutes(from)?, minutes(to)?)));

@@ -1,7 +1,7 @@
 //! Gives meaning to the names of a signal: metrics, attributes, functions, other signals; and checks kinds and
 //! dimensions. Values and time are not known here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +17,10 @@ use crate::catalog::Kind;
 
 /// How many parts a signal may have once the signals it names are written out.
 const PARTS_MAX: usize = 128;
+/// Parts, names of signals among them, after which writing out stops.
+const WRITTEN_MAX: usize = 8 * PARTS_MAX;
+/// How many signals may name each other in a row.
+const NESTED_MAX: usize = 32;
 const FUNCTIONS: [&str; 15] = [
     "last",
     "avg",
@@ -50,11 +54,19 @@ pub(super) type Resolved = Result<(Expression, Dimension), Vec<Refusal>>;
 
 impl Resolver<'_> {
     pub(super) fn resolve(&self, tree: &Tree, text: &str) -> Resolved {
+        let (refusals, written) = (RefCell::default(), Cell::new(0));
         let pass =
-            Pass { resolver: self, refusals: RefCell::default(), aggregator: self.aggregator, within: Vec::new() };
+            Pass { resolver: self, refusals, aggregator: self.aggregator, within: Vec::new(), written: &written };
         let whole = 0..text.len();
         let found = pass.tree(tree);
         let mut refusals = pass.refusals.into_inner();
+        let too_long = |refusals: &mut Vec<Refusal>| {
+            let message = format!("the signal has more than {PARTS_MAX} parts once its signals are written out");
+            refusals.push(Refusal { place: 0..text.len(), message, help: "split the rule".to_owned() });
+        };
+        if written.get() > WRITTEN_MAX {
+            too_long(&mut refusals);
+        }
         if let Some((expression, _)) = &found
             && refusals.is_empty()
         {
@@ -63,8 +75,7 @@ impl Resolver<'_> {
                 let help = "use a metric: last(process.uptime)".to_owned();
                 refusals.push(Refusal { place: whole, message: "the signal is a constant".to_owned(), help });
             } else if expression.size() > PARTS_MAX {
-                let message = format!("the signal has more than {PARTS_MAX} parts once its signals are written out");
-                refusals.push(Refusal { place: whole, message, help: "split the rule".to_owned() });
+                too_long(&mut refusals);
             }
         }
         match found {
@@ -80,6 +91,8 @@ struct Pass<'r, 'v> {
     aggregator: Option<Aggregator>,
     /// The signals that are being written out, outermost first.
     within: Vec<&'r str>,
+    /// How many parts were written out so far, in all passes of the signal.
+    written: &'r Cell<usize>,
 }
 
 type Found = Option<(Expression, Dimension)>;
@@ -92,7 +105,11 @@ impl Pass<'_, '_> {
     }
 
     fn tree(&self, tree: &Tree) -> Found {
+        let written = self.written.get() + 1;
+        self.written.set(written);
         match tree {
+            // a few names that double each other are more than any memory holds; it is said once
+            _ if written > WRITTEN_MAX => None,
             Tree::Number(number) => Some((Expression::Number(*number), Dimension::Number)),
             Tree::Signal(named) => self.signal(named),
             Tree::Call(call) => self.call(call),
@@ -130,8 +147,12 @@ impl Pass<'_, '_> {
             }
             (None, None) => return self.unknown_signal(named),
         };
+        if self.within.len() >= NESTED_MAX {
+            return self.refuse(&named.place, format!("signals are nested more than {NESTED_MAX} deep"), "name fewer");
+        }
         let within = [self.within.as_slice(), &[named.name.as_str()]].concat();
-        let inner = Pass { resolver: self.resolver, refusals: RefCell::default(), aggregator, within };
+        let (refusals, written) = (RefCell::default(), self.written);
+        let inner = Pass { resolver: self.resolver, refusals, aggregator, within, written };
         let found = inner.tree(&tree);
         for refusal in inner.refusals.into_inner() {
             let message = if refusal.message.contains("uses itself") {
@@ -510,6 +531,27 @@ mod tests {
             let first = refusals.first().unwrap();
             assert!(first.message.contains(message) && first.help.contains(help), "{text}: {refusals:?}");
         }
+    }
+
+    #[test]
+    fn signals_that_grow_by_naming_each_other_are_refused_before_they_are_written_out() {
+        let (vocabulary, depth) = (Vocabulary::default(), 60);
+        let signal = |text: String| Some(syntax::parse(&text).unwrap());
+        let mut signals = BTreeMap::from([
+            ("s0".to_owned(), signal("http.rate".to_owned())),
+            ("n0".to_owned(), signal("http.rate".to_owned())),
+        ]);
+        for at in 1..=depth {
+            signals.insert(format!("s{at}"), signal(format!("s{0} + s{0}", at - 1)));
+            signals.insert(format!("n{at}"), signal(format!("n{}", at - 1)));
+        }
+        let resolver = Resolver { vocabulary: &vocabulary, signals: &signals, aggregator: None };
+        let refused = |text: &str| resolver.resolve(&syntax::parse(text).unwrap(), text).unwrap_err();
+        for (text, message) in [("s20", "more than 128 parts"), ("n60", "nested more than 32 deep")] {
+            assert!(refused(text).iter().any(|refusal| refusal.message.contains(message)), "{:?}", refused(text));
+            assert!(refused(text).len() < 10);
+        }
+        assert!(resolver.resolve(&syntax::parse("s5 + n20").unwrap(), "s5 + n20").is_ok());
     }
 
     #[test]

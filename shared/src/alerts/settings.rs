@@ -130,7 +130,8 @@ impl<'t> Settings<'t> {
     }
 }
 
-fn positive(fields: &mut Fields<'_>, key: &'static str) -> Option<Duration> {
+/// A duration that is more than nothing, if the key is there; a zero is reported.
+pub(super) fn positive(fields: &mut Fields<'_>, key: &'static str) -> Option<Duration> {
     let span = fields.duration(key)?;
     if span.is_zero() {
         fields.problems.report(fields.key_span(key), format!("`{key}` cannot be zero"), None);
