@@ -131,10 +131,10 @@ impl Engine {
             }
         }
         self.board = self.rows();
-        let kept: BTreeSet<(&str, &Labels)> =
-            self.board.iter().filter(|row| row.state.is_firing()).map(|row| (row.name.as_str(), &row.labels)).collect();
+        let kept: BTreeSet<_> =
+            self.board.iter().filter(|row| row.state.is_firing()).map(|row| subject(&self.rules, row)).collect();
         let at = earlier.rules.iter().filter_map(|rule| rule.evaluated_at).max().unwrap_or_default();
-        let ended = |row: &&AlertInstance| row.state.is_firing() && !kept.contains(&(row.name.as_str(), &row.labels));
+        let ended = |row: &&AlertInstance| row.state.is_firing() && !kept.contains(&subject(&earlier.rules, row));
         let end = |row: &AlertInstance| Transition {
             at,
             change: Change::Resolved,
@@ -170,6 +170,17 @@ impl Engine {
         inhibit(&self.inhibitions, &mut rows);
         rows
     }
+}
+
+/// What a row is about, whatever labels its rule adds: the rule's name and the group's labels.
+fn subject<'r>(rules: &[RuleState], row: &'r AlertInstance) -> (&'r str, Vec<(&'r str, &'r str)>) {
+    let is_of = |rule: &&RuleState| {
+        let rule = &rule.variant.rule;
+        rule.name == row.name && rule.labels.iter().all(|(name, value)| row.labels.value(name) == Some(value))
+    };
+    let added = rules.iter().find(is_of).map(|rule| &rule.variant.rule.labels);
+    let is_added = |name: &str| added.is_some_and(|added| added.value(name).is_some());
+    (&row.name, row.labels.iter().filter(|(name, _)| !is_added(name)).collect())
 }
 
 /// The row of a rule without alerts: the worst value over its variants.

@@ -31,6 +31,8 @@ pub(super) struct Instance {
     dimension: Dimension,
     /// The value while it last fired or pended: what the summary of a resolved alert tells.
     told: Option<f64>,
+    /// The level that was said to fire and not yet to have ended: an alert that pends again meanwhile has not.
+    announced: Option<Level>,
 }
 
 /// The machine of one level, or of the no-data alert.
@@ -51,13 +53,13 @@ impl Instance {
         if let (NoData::Alert(_), Some(worst)) = (rule.no_data, rule.thresholds.last()) {
             slots.push(Slot { level: worst.level, no_data: true, phase: Phase::Inactive });
         }
-        Self { slots, value: None, dimension: rule.shown_as(), told: None }
+        Self { slots, value: None, dimension: rule.shown_as(), told: None, announced: None }
     }
 
-    /// One evaluation. Returns what changed, if anything did, with the firing level before.
+    /// One evaluation. Returns what changed, if anything did, with the level that was last said to fire.
     pub(super) fn step(&mut self, rule: &Rule, reading: &Reading, at: UnixMillis) -> Option<(Change, Option<Level>)> {
         let timing = Timing { hold: rule.hold, keep_firing_for: rule.keep_firing_for };
-        let (before, pended) = (self.firing_level(), self.pending_level());
+        let (before, pended) = (self.announced, self.pending_level());
         for slot in &mut self.slots {
             let active = slot.is_active(rule, reading, at);
             slot.phase = slot.phase.step(active, timing, at);
@@ -67,7 +69,8 @@ impl Instance {
         if self.slots.iter().any(|slot| slot.phase.is_loaded()) && reading.value.is_some() {
             self.told = reading.value;
         }
-        let change = match (before, self.firing_level()) {
+        let firing = self.firing_level();
+        let change = match (before, firing) {
             (None, Some(_)) => Change::Firing,
             (Some(before), Some(after)) if after > before => Change::Escalated,
             (Some(before), Some(after)) if after < before => Change::DeEscalated,
@@ -75,11 +78,14 @@ impl Instance {
             (_, None) if pended.is_none() && self.pending_level().is_some() => Change::Pending,
             _ => return None,
         };
+        if change.is_notified() {
+            self.announced = firing;
+        }
         Some((change, before))
     }
 
     pub(super) fn is_forgotten(&self) -> bool {
-        self.slots.iter().all(|slot| slot.phase == Phase::Inactive)
+        self.announced.is_none() && self.slots.iter().all(|slot| slot.phase == Phase::Inactive)
     }
 
     pub(super) fn firing_level(&self) -> Option<Level> {
@@ -98,6 +104,9 @@ impl Instance {
             slot.phase = same.map_or(slot.phase, |same| same.phase);
         }
         (self.value, self.told) = (earlier.value, earlier.told);
+        // what the reload itself ends is not announced any more
+        let goes_on = self.firing_level().is_some() || earlier.firing_level().is_none();
+        self.announced = earlier.announced.filter(|_| goes_on && self.slots.iter().any(|slot| slot.phase.is_loaded()));
     }
 
     /// The row of the board.

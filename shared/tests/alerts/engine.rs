@@ -67,6 +67,48 @@ fn evaluations_that_were_missed_are_not_made_up() {
 }
 
 #[test]
+fn an_alert_whose_end_was_hidden_by_another_that_pended_is_resolved_after_all() {
+    let rule = "[[alert]]\nname = 'Depth'\nsignal = 'avg(heartline.job.count)'\nwarning = '> 10'\nfor = '1m'\n\
+                no_data = 'alert'\nover = '5m'\n";
+    let file = file(rule);
+    let mut samples = Samples::for_file(&file);
+    let mut record = |second: u64, depth: f64| {
+        let document = Document::new().number("heartline.job.count", &[("queue.name", "q")], depth);
+        assert!(samples.record(&TARGET.key(), &document.snapshot(), UnixMillis(START + second * 1_000 + 1)));
+        samples.clone()
+    };
+    let mut engine = Engine::new(&file);
+    let mut changes = Vec::new();
+    let mut known = record(0, 50.0);
+    for step in 1..60_u64 {
+        let second = step * 15;
+        match second {
+            ..=300 => known = record(second - 1, 50.0),
+            630.. => known = record(second - 1, 5.0),
+            _ => {}
+        }
+        let made = engine.evaluate(&known, UnixMillis(START + second * 1_000));
+        changes.extend(made.into_iter().map(|transition| transition.change));
+    }
+    assert_eq!(engine.board()[0].state, State::Resolved);
+    let fired = changes.iter().filter(|change| **change == Change::Firing).count();
+    let resolved = changes.iter().filter(|change| **change == Change::Resolved).count();
+    assert_eq!((fired, resolved), (1, 1), "{changes:?}");
+}
+
+#[test]
+fn a_reload_that_only_adds_labels_ends_nothing_that_goes_on() {
+    let before = depth_rule("");
+    let samples = depths(&before, &[200.0; 3]);
+    let mut engine = Engine::new(&before);
+    engine.evaluate(&samples, UnixMillis(START));
+    assert!(engine.reload(&depth_rule("labels = { team = 'x' }")).is_empty());
+    assert_eq!((engine.board()[0].state, engine.board()[0].labels.value("team")), (State::Firing, Some("x")));
+    let ended = engine.reload(&file("[[alert]]\nname = 'Other'\nsignal = 'http.rate'\nwarning = '> 1/s'\n"));
+    assert_eq!((ended.len(), ended[0].change), (1, Change::Resolved));
+}
+
+#[test]
 fn a_reload_keeps_what_is_the_same_and_ends_what_is_gone() {
     let before = depth_rule("");
     let samples = depths(&before, &[200.0; 3]);
