@@ -332,7 +332,21 @@ impl Assembly<'_, '_> {
             self.report(text.span.clone(), "a margin of the threshold 0 has no width", help);
             return None;
         }
-        Some(recover_at_margin(threshold.condition, *margin))
+        let recover = recover_at_margin(threshold.condition, *margin);
+        self.check_reachable(recover, signal, text.span.clone());
+        Some(recover)
+    }
+
+    /// Reports a recover condition that no value meets: the alert would fire for ever.
+    fn check_reachable(&self, recover: Condition, signal: &Signal, span: Range<usize>) {
+        let Some(ceiling) = signal.ceiling() else { return };
+        if recover.comparison.direction() == Direction::Above && !recover.holds(ceiling) {
+            let top = signal.dimension.format(ceiling);
+            let message =
+                format!("an alert that fires never clears: `{recover}`, and `{}` is at most {top}", signal.text);
+            let help = "take a smaller margin, or say the level: recover = { warning = \"> 97%\" }";
+            self.report(span, message, help);
+        }
     }
 
     fn check_recover(&self, threshold: &Written<'_>, written: &Written<'_>, signal: &Signal) {
@@ -340,6 +354,7 @@ impl Assembly<'_, '_> {
         if let Err((message, help)) = written.condition.fits(signal.dimension) {
             return self.report(span, message, &help);
         }
+        self.check_reachable(written.condition, signal, span.clone());
         let (fire, clear) = (threshold.condition, written.condition);
         let (bound, back) = (fire.quantity.value, clear.quantity.value);
         let opposite = match fire.comparison.direction() {

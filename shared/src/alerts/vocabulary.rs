@@ -141,7 +141,7 @@ pub const BUILT_IN_SIGNALS: &[BuiltInSignal] = &[
     BuiltInSignal {
         name: "memory.utilization",
         signal: "avg(process.memory.usage) / last(heartline.memory.limit)",
-        aggregator: None,
+        aggregator: Some(Aggregator::Sum), // of both: a group may have several processes
         help: "Share of the memory limit in use.",
     },
     BuiltInSignal {
@@ -153,7 +153,7 @@ pub const BUILT_IN_SIGNALS: &[BuiltInSignal] = &[
     BuiltInSignal {
         name: "db.pool.utilization",
         signal: "avg(db.client.connection.count{db.client.connection.state='used'}) / last(db.client.connection.max)",
-        aggregator: None,
+        aggregator: Some(Aggregator::Sum), // of both: a group may have several pools
         help: "Share of the pool's connections in use.",
     },
     BuiltInSignal {

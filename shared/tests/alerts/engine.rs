@@ -97,6 +97,27 @@ fn an_alert_whose_end_was_hidden_by_another_that_pended_is_resolved_after_all() 
 }
 
 #[test]
+fn utilisation_of_several_pools_is_that_of_all_together() {
+    let file = file("[[alert]]\nname = 'Pools'\nsignal = 'db.pool.utilization'\nwarning = '> 80%'\n");
+    let mut samples = Samples::for_file(&file);
+    let pool = |document: Document, name: &'static str, used: f64| {
+        let pool = ("db.client.connection.pool.name", name);
+        document.number("db.client.connection.count", &[pool, ("db.client.connection.state", "used")], used).number(
+            "db.client.connection.max",
+            &[pool],
+            10.0,
+        )
+    };
+    for step in 0..3 {
+        let document = pool(pool(Document::new(), "a", 5.0), "b", 6.0);
+        assert!(samples.record(&TARGET.key(), &document.snapshot(), UnixMillis(START + step * 15_000)));
+    }
+    let mut engine = Engine::new(&file);
+    engine.evaluate(&samples, UnixMillis(START + 30_000));
+    assert_eq!((engine.board()[0].state, engine.board()[0].value), (State::Inactive, Some(0.55)));
+}
+
+#[test]
 fn a_reload_that_only_adds_labels_ends_nothing_that_goes_on() {
     let before = depth_rule("");
     let samples = depths(&before, &[200.0; 3]);
