@@ -286,15 +286,16 @@ impl Agent {
         check: impl Fn() -> F + Send + Sync + 'static,
     ) {
         let health = &self.core().health;
-        if let Ok(runtime) = Handle::try_current() {
-            let boxed = move || -> crate::signals::CheckFuture { Box::pin(check()) };
-            return health.register(&self.core().registry, &runtime, (name, settings), boxed);
+        let (pool, check) = (self.0.thread.runtime().clone(), Arc::new(check));
+        // the check alone runs there: that runtime need not have timers
+        if let Ok(host) = Handle::try_current() {
+            let boxed = move || crate::signals::checked_on(&host, &check);
+            return health.register(&self.core().registry, &pool, (name, settings), boxed);
         }
         // without a runtime of the service, a check that blocks must not block the agent
-        let pool = self.0.thread.runtime().clone();
         let title = format!("health check {name}");
         let conduct = Arc::new(Conduct::new(title.clone(), self.core().callback_failures(&title)));
-        let (check, threads) = (Arc::new(check), pool.clone());
+        let threads = pool.clone();
         let boxed = move || crate::signals::checked_aside(&conduct, &threads, &check);
         health.register(&self.core().registry, &pool, (name, settings), boxed);
     }
@@ -436,6 +437,25 @@ impl Agent {
 mod tests {
     use super::*;
     use crate::BreakerState;
+
+    #[test]
+    fn a_check_on_a_runtime_without_timers_is_asked_all_the_same() {
+        let agent = Agent::builder("shop").without_listener().start().unwrap();
+        let host = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (asked, told) = std::sync::mpsc::channel();
+        host.block_on(async {
+            agent.health_check("database", crate::Criticality::Critical, move || {
+                let _ = asked.send(());
+                async { Check::fail("gone") }
+            });
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            while agent.is_healthy() {
+                assert!(std::time::Instant::now() < deadline, "asked: {}", told.try_iter().count());
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(told.try_iter().count() > 0);
+    }
 
     #[test]
     fn a_name_that_is_asked_for_twice_is_one_series_with_the_later_probe() {

@@ -67,7 +67,7 @@ where
         reason: "it asks on the runtime it is called in, and there is none here; call it inside tokio".to_owned(),
     })?;
     let every = every.max(INTERVAL_MIN);
-    let latest = Latest { answer: Arc::default(), lasts: (every * ANSWER_LASTS_INTERVALS).max(PATIENCE) };
+    let latest = Latest { answer: Arc::default(), lasts: every.saturating_mul(ANSWER_LASTS_INTERVALS).max(PATIENCE) };
     let asking = keep_asking(format!("{what} {name}"), every, Arc::downgrade(&latest.answer), ask);
     Ok((Polling(runtime.spawn(asking).abort_handle()), latest))
 }

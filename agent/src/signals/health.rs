@@ -11,6 +11,7 @@ use heartline_shared::{Labels, UnixMillis};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::callbacks::Conduct;
 use crate::clock::{Stamp, Tick};
@@ -213,6 +214,22 @@ impl std::fmt::Debug for Registered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registered").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Runs a check as a task of `host`, which ends when nobody waits for it any more. A panic of the check goes on here.
+pub(crate) fn checked_on<F: Future<Output = Check> + Send + 'static>(
+    host: &Handle,
+    check: &Arc<impl Fn() -> F + Send + Sync + 'static>,
+) -> CheckFuture {
+    let (mut running, check) = (JoinSet::new(), Arc::clone(check));
+    running.spawn_on(async move { check().await }, host);
+    Box::pin(async move {
+        match running.join_next().await {
+            Some(Ok(check)) => check,
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            _ => Check::fail("the runtime that the check runs on has ended"),
+        }
+    })
 }
 
 /// Runs a check on a thread of `pool`, where it may block. One that has not returned is not started again.
