@@ -1,6 +1,6 @@
 //! What observing its requests costs a whole service: requests a second by wrk, every way in turn, and instructions a
 //! request by callgrind. `--instructions` leaves wrk out, `--smoke` asks each of them a few times. wrk and valgrind must be
-//! installed.
+//! installed. With the feature `heap` all of them use jemalloc, whose cost does not depend on which neighbours are free.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 use std::error::Error;
@@ -11,6 +11,9 @@ use heartline_bench::asking::ask_in_memory;
 use heartline_bench::callgrind::instructions_measured;
 use heartline_bench::ended;
 use heartline_bench::service::{ALL, PATH, observed};
+
+#[cfg(feature = "heap")]
+heartline::jemalloc!();
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 

@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn what_was_removed_is_counted_between_two_answers_of_one_run_of_the_server() {
-        let agent = crate::Agent::builder("test").without_listener().start().unwrap();
+        let agent = Agent::builder("test").without_listener().start().unwrap();
         let evictions = Evictions { signal: agent.cache("sessions", "l2"), before: std::sync::Arc::default() };
         let huge = 9_000_000_000_000_000_000_u64;
         for (run, evicted) in [("a", 5), ("a", 7), ("b", huge), ("b", huge + 1), ("a", 8), ("a", 8), ("b", 3)] {

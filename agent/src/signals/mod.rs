@@ -28,7 +28,7 @@ pub(crate) use callbacks::{Conduct, Probes, Round};
 pub(crate) use failures::{FAILURES_MAX, FailedJob, Failures, ShortText};
 pub use families::{CounterFamily, HistogramFamily};
 pub use health::{Check, CheckSettings};
-pub(crate) use health::{CheckFuture, HealthChecks, Overall, checked_aside, checked_on};
+pub(crate) use health::{HealthChecks, Overall, checked_aside, checked_on};
 pub(crate) use open_requests::{OpenRequest, OpenRequests};
 pub use pools::{Pool, PoolStatus, WaitGuard};
 pub(crate) use queries::QueryOptions;
