@@ -15,7 +15,6 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::model::{Model, Settings, Target};
 use crate::source::{self, DEFAULT_TARGET, Feed, Outcome, Pace, Tokens};
-use crate::text::Text;
 
 /// How many targets may be named.
 pub const TARGETS_MAX: usize = 1_000;
@@ -196,11 +195,6 @@ impl Session {
     /// What is known of the alerts.
     pub fn board(&self) -> &Board {
         self.alerting.board()
-    }
-
-    /// What is wrong with the rules.
-    pub fn rule_problems(&self) -> &[Text] {
-        &self.board().problems
     }
 }
 

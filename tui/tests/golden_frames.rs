@@ -101,6 +101,23 @@ fn alerts_while_they_fire() {
 }
 
 #[test]
+fn wrong_rules_are_told_beside_the_figures() {
+    let mut picture = shop_without_connections();
+    picture.misread_rules();
+    every_size("overview_wrong_rules", &picture);
+}
+
+#[test]
+fn wrong_rules_are_explained_above_the_alerts() {
+    let mut picture = view(View::Alerts);
+    picture.misread_rules();
+    every_size("alerts_wrong_rules", &picture);
+    assert!(!picture.drawn(160, 50).contains('\u{1b}'));
+    picture.problems.mistakes.truncate(1);
+    assert!(picture.drawn(80, 24).contains(" 1 mistake in alerts.toml "));
+}
+
+#[test]
 fn overview_of_a_target_that_went_down() {
     let mut picture = quiet_shop();
     picture.go_down(Duration::from_secs(133));
@@ -173,7 +190,9 @@ fn a_terminal_without_unicode_and_without_colour_shows_ascii_only() {
 
 #[test]
 fn every_view_can_be_drawn_at_every_size_down_to_nothing() {
-    for mut picture in [quiet_shop(), shop_without_connections()] {
+    let mut misread = quiet_shop();
+    misread.misread_rules();
+    for mut picture in [quiet_shop(), shop_without_connections(), misread] {
         for view in View::ALL {
             picture.screen.view = view;
             for detail in [false, true] {

@@ -8,6 +8,7 @@ use heartline_shared::UnixMillis;
 /// How bad an alert is, and how it stands.
 pub use heartline_shared::alerts::{Level, State as AlertState};
 
+use super::rules::Mistake;
 use crate::text::Text;
 
 /// How many transitions are kept.
@@ -75,10 +76,21 @@ pub struct Board {
     pub rows: Vec<AlertRow>,
     /// The newest changes, the newest last; at most [`TRANSITIONS_MAX`].
     pub transitions: VecDeque<TransitionRow>,
-    /// Where the rules come from: a path, or `built-in rules`.
+    /// Where the rules in force come from: a path, or `built-in rules`.
     pub source: Text,
-    /// What is wrong with the rules, a few lines for each problem. The rules that were good before stay in force.
-    pub problems: Vec<Text>,
+    /// What is wrong with the rules that were read last.
+    pub problems: Problems,
+}
+
+/// What is wrong with the rules; no mistakes when nothing is. Other rules are in force meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct Problems {
+    /// The mistakes, in the order of the file.
+    pub mistakes: Vec<Mistake>,
+    /// The file that has them.
+    pub file: Text,
+    /// Which rules are in force meanwhile, in words.
+    pub in_force: Text,
 }
 
 impl Board {

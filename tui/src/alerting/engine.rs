@@ -9,8 +9,8 @@ use heartline_shared::alerts::{
 };
 use heartline_shared::{Labels, UnixMillis};
 
-use super::board::{AlertRow, Board, Level, TransitionRow};
-use super::rules::RuleFile;
+use super::board::{AlertRow, Board, Level, Problems, TransitionRow};
+use super::rules::{Mistake, RuleFile, RuleSource};
 use crate::source::Outcome;
 use crate::text::Text;
 
@@ -20,6 +20,7 @@ const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 /// The alerts over all targets.
 #[derive(Debug)]
 pub struct Alerting {
+    file: Text,
     rules: AlertFile,
     engine: Engine,
     samples: Samples,
@@ -43,22 +44,24 @@ struct Process {
 }
 
 impl Alerting {
-    /// Alerts over targets of these names, with the rules of `source`. Where `rules` are wrong, that is shown, and
-    /// `fallback` is in force.
-    pub fn new(targets: impl IntoIterator<Item = Text>, source: Text, rules: RuleFile, fallback: AlertFile) -> Self {
-        let (rules, problems) = match rules {
-            Ok(rules) => (rules, Vec::new()),
-            Err(problems) => (fallback, problems),
+    /// Alerts over targets of these names, with the rules of `file`. Where `rules` are wrong, that is shown, and
+    /// `built_in` are in force.
+    pub fn new(targets: impl IntoIterator<Item = Text>, file: Text, rules: RuleFile, built_in: AlertFile) -> Self {
+        let (rules, mistakes, source) = match rules {
+            Ok(rules) => (rules, Vec::new(), file.clone()),
+            Err(mistakes) => (built_in, mistakes, RuleSource::BuiltIn.name()),
         };
         let targets = targets.into_iter().map(|name| Followed { name, process: None }).collect();
         let mut alerting = Self {
             engine: Engine::new(&rules),
             samples: Samples::for_file(&rules),
-            board: Board { source, problems, ..Board::default() },
+            board: Board { source, ..Board::default() },
+            file,
             rules,
             targets,
             names: BTreeMap::new(),
         };
+        alerting.tell_mistakes(mistakes);
         alerting.draw_up();
         alerting
     }
@@ -103,14 +106,25 @@ impl Alerting {
                 self.samples.set_needs(Needs::of(&rules));
                 let transitions = self.engine.reload(&rules);
                 self.rules = rules;
-                self.board.problems.clear();
+                self.board.source = self.file.clone();
+                self.tell_mistakes(Vec::new());
                 self.note(&transitions)
             }
-            Err(problems) => {
-                self.board.problems = problems;
+            Err(mistakes) => {
+                self.tell_mistakes(mistakes);
                 Vec::new()
             }
         }
+    }
+
+    fn tell_mistakes(&mut self, mistakes: Vec<Mistake>) {
+        let source = &self.board.source;
+        let in_force = if mistakes.is_empty() || *source != self.file {
+            source.clone()
+        } else {
+            Text::new(&format!("{source} as it was before"))
+        };
+        self.board.problems = Problems { mistakes, file: self.file.clone(), in_force };
     }
 
     fn note(&mut self, transitions: &[Transition]) -> Vec<TransitionRow> {
@@ -206,7 +220,7 @@ labels   = { team = "shop" }
 
     fn rules(text: &str) -> RuleFile {
         AlertFile::parse(text, "alerts.toml")
-            .map_err(|problems| problems.iter().map(|problem| Text::new(&problem.to_string())).collect())
+            .map_err(|problems| problems.iter().map(|problem| Mistake::new(&problem.to_string())).collect())
     }
 
     fn alerting() -> Alerting {
@@ -274,10 +288,11 @@ labels   = { team = "shop" }
         alerting.observe(&waiting(1, 50.0));
         alerting.evaluate(at(1));
         alerting.reload(rules("version = 1\nwrong = true\n"));
-        assert!(!alerting.board().problems.is_empty());
+        let problems = &alerting.board().problems;
+        assert_eq!((problems.mistakes.len(), problems.in_force.as_str()), (1, "alerts.toml as it was before"));
         assert_eq!(alerting.board().rows[0].state, State::Firing);
         alerting.reload(rules(&RULES.replace("> 10\"", "> 20\"")));
-        assert!(alerting.board().problems.is_empty());
+        assert!(alerting.board().problems.mistakes.is_empty());
         assert_eq!(alerting.board().rows[0].state, State::Firing, "a changed threshold keeps the state");
         let ended = alerting.reload(rules("version = 1\n"));
         assert_eq!(ended.iter().map(|row| row.state).collect::<Vec<_>>(), [State::Resolved]);
@@ -287,7 +302,14 @@ labels   = { team = "shop" }
     fn wrong_rules_at_the_start_leave_the_fallback_in_force() {
         let fallback = rules(RULES).unwrap();
         let wrong = rules("version = 1\nwrong = true\n");
-        let alerting = Alerting::new([Text::new("a")], Text::new("alerts.toml"), wrong, fallback);
-        assert_eq!((alerting.board().rows.len(), alerting.board().problems.is_empty()), (1, false));
+        let mut alerting = Alerting::new([Text::new("a")], Text::new("alerts.toml"), wrong, fallback);
+        for _ in 0..2 {
+            let problems = &alerting.board().problems;
+            assert_eq!((alerting.board().rows.len(), problems.mistakes.len()), (1, 1));
+            assert_eq!((problems.file.as_str(), problems.in_force.as_str()), ("alerts.toml", "built-in rules"));
+            alerting.reload(rules("version = 1\nstill_wrong = true\n"));
+        }
+        alerting.reload(rules(RULES));
+        assert_eq!((alerting.board().source.as_str(), alerting.board().problems.mistakes.len()), ("alerts.toml", 0));
     }
 }

@@ -8,7 +8,7 @@ mod engine;
 mod log;
 mod rules;
 
-pub use board::{AlertRow, AlertState, Board, Level, TransitionRow};
+pub use board::{AlertRow, AlertState, Board, Level, Problems, TransitionRow};
 pub use engine::Alerting;
 pub use log::ChangeLog;
-pub use rules::{RULES_POLL, RuleFile, RuleSource, RuleWatch};
+pub use rules::{Mistake, RULES_POLL, RuleFile, RuleSource, RuleWatch};

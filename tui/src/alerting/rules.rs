@@ -1,10 +1,11 @@
 //! Where alert rules come from: which file, what it says, and when it has changed. What they mean is not known here.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use heartline_shared::alerts::{AlertFile, FILE_BYTES_MAX};
+use heartline_shared::alerts::{AlertFile, Diagnostic, FILE_BYTES_MAX};
 use tokio::task::JoinHandle;
 
 use crate::text::Text;
@@ -24,8 +25,31 @@ pub enum RuleSource {
     BuiltIn,
 }
 
-/// Rules that were read; or what is wrong with them, a few lines for each problem.
-pub type RuleFile = Result<AlertFile, Vec<Text>>;
+/// Rules that were read; or what is wrong with them.
+pub type RuleFile = Result<AlertFile, Vec<Mistake>>;
+
+/// What is wrong at one place of the rules, and what to write instead, in a few lines. Its `Display` is these lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake(Vec<Text>);
+
+impl Mistake {
+    /// A mistake that is explained so; the lines of `explanation` are made safe to print.
+    pub fn new(explanation: &str) -> Self {
+        Self(explanation.lines().map(Text::new).collect())
+    }
+
+    /// Its lines.
+    pub fn lines(&self) -> &[Text] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<&str> = self.0.iter().map(Text::as_str).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
 
 impl RuleSource {
     /// The file that was named; else `alerts.toml` in the first of `folders` that has one; else the built-in rules.
@@ -52,7 +76,7 @@ impl RuleSource {
             Self::File(path) => read_bounded(path),
         };
         let name = self.name();
-        let text = text.map_err(|error| vec![Text::new(&format!("cannot read the alert rules {name}: {error}"))])?;
+        let text = text.map_err(|error| vec![Mistake::new(&format!("cannot read the alert rules {name}: {error}"))])?;
         parse(&text, name.as_str())
     }
 
@@ -72,9 +96,8 @@ fn read_bounded(path: &Path) -> std::io::Result<String> {
 }
 
 fn parse(text: &str, name: &str) -> RuleFile {
-    let lines = |problem: String| problem.lines().map(Text::new).collect::<Vec<Text>>();
-    AlertFile::parse(text, name)
-        .map_err(|problems| problems.iter().flat_map(|problem| lines(problem.to_string())).collect())
+    let mistake = |problem: &Diagnostic| Mistake::new(&problem.to_string());
+    AlertFile::parse(text, name).map_err(|problems| problems.iter().map(mistake).collect())
 }
 
 /// Notices when a file of rules changes, in a task of its own. Dropping it ends that.
@@ -156,14 +179,14 @@ warning = '> 1s'
     #[test]
     fn a_file_that_is_not_there_is_named() {
         let problems = RuleSource::File(PathBuf::from("/nowhere/alerts.toml")).read().unwrap_err();
-        assert!(problems[0].as_str().contains("/nowhere/alerts.toml"));
+        assert!(problems[0].to_string().contains("/nowhere/alerts.toml"));
     }
 
     #[test]
     fn mistakes_have_their_line_column_and_caret() {
         let problems = parse(&RULE.replace("'> 1s'", "'> 5%'"), "alerts.toml").unwrap_err();
-        let shown: Vec<&str> = problems.iter().map(Text::as_str).collect();
-        let shown = shown.join("\n");
+        let [mistake] = &problems[..] else { panic!("{problems:?}") };
+        let shown = mistake.to_string();
         assert!(shown.contains("alerts.toml:5:") && shown.contains('^'), "{shown}");
     }
 

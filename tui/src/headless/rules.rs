@@ -21,9 +21,9 @@ pub fn check_rules(source: &RuleSource, out: &mut dyn Write, problems: &mut dyn 
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(lines) => {
-            for line in lines {
-                writeln!(problems, "{line}")?;
+        Err(mistakes) => {
+            for mistake in mistakes {
+                writeln!(problems, "{mistake}")?;
             }
             Ok(ExitCode::FAILURE)
         }

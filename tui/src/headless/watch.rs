@@ -10,7 +10,7 @@ use anyhow::Context;
 use super::events::{Event, Events};
 use super::state::{self, Changes};
 use super::tick::Tick;
-use crate::alerting::TransitionRow;
+use crate::alerting::{Problems, TransitionRow};
 use crate::session::{Options, Session, tick_interval};
 
 /// What is printed.
@@ -128,8 +128,8 @@ async fn follow_within(
 }
 
 fn refuse_wrong_rules(session: &Session) -> anyhow::Result<()> {
-    let problems: Vec<&str> = session.rule_problems().iter().map(AsRef::as_ref).collect();
-    let source = &session.board().source;
-    anyhow::ensure!(problems.is_empty(), "the alert rules {source} have mistakes:\n{}", problems.join("\n"));
+    let Problems { mistakes, file, .. } = &session.board().problems;
+    let listed: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    anyhow::ensure!(mistakes.is_empty(), "the alert rules {file} have mistakes:\n{}", listed.join("\n"));
     Ok(())
 }

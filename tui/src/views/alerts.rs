@@ -2,6 +2,9 @@
 //! the alert engine.
 //!
 //! ```text
+//! ▲ 2 mistakes in alerts.toml ────────────────────────────────    only while the rules are wrong
+//! in force: built-in rules
+//! error: ...                                                  +9
 //!   state          alert              level         value    since  summary
 //! ▸ ■ FIRING       DbPoolUtilization  critical   100% >90%   13m04s  pool primary is exhausted
 //!   ▲ pending 41%  HttpLatencyP95     warning   1.2s >1s        25s  p95 latency is 1.2s
@@ -11,14 +14,14 @@
 use heartline_shared::UnixMillis;
 use ratatui::layout::Rect;
 
-use super::panel;
+use super::panel::{self, Panel};
 use super::pen::{Pen, Piece, wrap};
 use super::quantity::{age, known, percent};
 use super::requests::nothing_to_show;
 use super::scene::Scene;
 use super::table::{self, Cell, Column, Row};
 use super::theme::Severity;
-use crate::alerting::{AlertRow, AlertState, Level};
+use crate::alerting::{AlertRow, AlertState, Level, Problems};
 use crate::text::Text;
 
 /// Where an alert stands.
@@ -189,6 +192,7 @@ pub fn firing(alerts: &[AlertLine]) -> [usize; 3] {
 pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     let choice = scene.screen.table();
     let shown = table::ordered(scene.alerts, &choice);
+    let area = problems(scene, pen, area);
     let (summary, rest) = panel::split(area, 1);
     pen.write(summary, 0, &counts(pen, scene.alerts));
     if shown.is_empty() {
@@ -209,6 +213,37 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
             pen.write(body, row, &line);
         }
     }
+}
+
+/// So many mistakes, in words.
+pub fn counted_mistakes(count: usize) -> String {
+    if count == 1 { "1 mistake".to_owned() } else { format!("{count} mistakes") }
+}
+
+/// How many mistakes are in which file, without its folders.
+pub fn mistakes_words(problems: &Problems) -> String {
+    let path = problems.file.as_str();
+    let file = path.rsplit(std::path::is_separator).next().unwrap_or(path);
+    format!("{} in {file}", counted_mistakes(problems.mistakes.len()))
+}
+
+/// Shows what is wrong with the rules in at most a third of `area`, and gives the rest; nothing wrong takes no row.
+fn problems(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) -> Rect {
+    let Problems { mistakes, in_force, .. } = scene.problems;
+    if mistakes.is_empty() {
+        return area;
+    }
+    let in_force = Piece::new(format!("in force: {in_force}"), pen.theme.strong());
+    let explained = mistakes.iter().flat_map(|mistake| {
+        let style = |row| if row == 0 { pen.theme.severity(Severity::Warning) } else { pen.theme.text() };
+        mistake.lines().iter().enumerate().map(move |(row, line)| vec![Piece::new(line.as_str(), style(row))])
+    });
+    let lines: Vec<Vec<Piece>> = std::iter::once(vec![in_force]).chain(explained).collect();
+    let rows = u16::try_from(lines.len() + 1).unwrap_or(u16::MAX).min(area.height / 3);
+    let (top, rest) = panel::split(area, rows);
+    let title = format!("{} {}", pen.theme.glyph(Severity::Warning), mistakes_words(scene.problems));
+    Panel { title, figure: vec![], trend: None, lines }.draw(scene, pen, top);
+    rest
 }
 
 fn counts(pen: &Pen<'_>, alerts: &[AlertLine]) -> Vec<Piece> {

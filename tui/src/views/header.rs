@@ -2,7 +2,7 @@
 //! the views show is not known here.
 //!
 //! ```text
-//!  shop a   ● fresh 0.4s  1 of 3 targets     ■ 2 critical  ▲ 1 warning      5m  14:07:12 UTC
+//!  shop a   ● fresh 0.4s   ■ 2 critical  ▲ 1 warning   ▲ 2 mistakes in alerts.toml   1 of 3 targets      5m  14:07:12 UTC
 //!  1 Overview  2 Requests  3 Queries  4 Pools  5 Caches  6 Queues  7 Heap  8 Runtime  9 Alerts  0 Targets
 //! ```
 
@@ -31,7 +31,8 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     }
 }
 
-/// What is left out first where the room is scarce: the place among the targets, the window, the clock, what fires.
+/// What is left out first where the room is scarce: the place among the targets, the window, the clock, wrong
+/// rules, what fires.
 fn draw_state(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     let mut left = [name(scene, pen), state(scene, pen)].concat();
     let mut right = vec![];
@@ -48,11 +49,13 @@ fn draw_state(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     let clock = [Piece::new(format!(" {} UTC ", time_of_day(scene.now)), pen.theme.dim())];
     let window = [Piece::new(format!("  window {}", scene.screen.window.label()), pen.theme.strong())];
     let position = position(scene, pen);
-    let shown = [fits(&firing), fits(&clock), fits(&window), fits(&position)];
-    for (pieces, shown) in [(firing, shown[0]), (position, shown[3])] {
+    let firing_fits = fits(&firing);
+    let mistakes = mistakes(scene, pen).into_iter().find(|badge| fits(badge)).unwrap_or_default();
+    let shown = [fits(&clock), fits(&window), fits(&position)];
+    for (pieces, shown) in [(firing, firing_fits), (mistakes, true), (position, shown[2])] {
         left.extend(pieces.into_iter().filter(|_| shown));
     }
-    for (pieces, shown) in [(window, shown[2]), (clock, shown[1])] {
+    for (pieces, shown) in [(window, shown[1]), (clock, shown[0])] {
         right.extend(pieces.into_iter().filter(|_| shown));
     }
     let room = area.width.saturating_sub(width(&right));
@@ -93,6 +96,20 @@ fn firing(scene: &Scene<'_>, pen: &Pen<'_>) -> Vec<Piece> {
         Piece::new(format!("{} {count} {}  ", pen.theme.glyph(severity), severity.word()), pen.theme.severity(severity))
     };
     counted.map(piece).collect()
+}
+
+/// The badge of wrong rules, the longest first; none when nothing is wrong.
+fn mistakes(scene: &Scene<'_>, pen: &Pen<'_>) -> Vec<Vec<Piece>> {
+    let count = scene.problems.mistakes.len();
+    if count == 0 {
+        return vec![];
+    }
+    let words = [alerts::mistakes_words(scene.problems), alerts::counted_mistakes(count), "rules".to_owned()];
+    let badge = |words: String| {
+        let words = format!(" {} {words} ", pen.theme.glyph(Severity::Warning));
+        vec![Piece::new(words, pen.theme.badge(Severity::Warning)), Piece::new(" ", pen.theme.text())]
+    };
+    words.map(badge).into()
 }
 
 fn position(scene: &Scene<'_>, pen: &Pen<'_>) -> Vec<Piece> {

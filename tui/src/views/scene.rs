@@ -7,9 +7,9 @@ use heartline_shared::UnixMillis;
 
 use super::alerts::AlertLine;
 use super::theme::Theme;
+use crate::alerting::Problems;
 use crate::model::{Axis, Chart, Target, TargetReading};
 use crate::screen::Screen;
-use crate::text::Text;
 
 /// Where the values of charts come from.
 pub trait Charts {
@@ -38,8 +38,8 @@ pub struct Scene<'a> {
     pub charts: Option<&'a dyn Charts>,
     /// Every alert, the most urgent first.
     pub alerts: &'a [AlertLine],
-    /// What is wrong with the alert rules; empty when nothing is.
-    pub problems: &'a [Text],
+    /// What is wrong with the alert rules; no mistakes when nothing is.
+    pub problems: &'a Problems,
     /// What the person at the keyboard has chosen.
     pub screen: &'a Screen,
     /// The moment that is shown: of the newest change, or of the pause.

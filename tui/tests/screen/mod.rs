@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use heartline_shared::UnixMillis;
 use heartline_shared::snapshot::{CheckStatus, Criticality, Leak, Sampling, Trend};
+use heartline_tui::alerting::{Mistake, Problems};
 use heartline_tui::model::reading::{
     AgentSelf, Breaker, BreakerState, Cache, CallSite, CallSites, HealthCheck, Heap, PollReading, Pool, Process,
     Queries, QuerySummary, Queue, Requests, Route, Runtime, StatusSplit,
@@ -30,6 +31,7 @@ pub(crate) struct Picture {
     pub(crate) alerts: Vec<AlertLine>,
     pub(crate) screen: Screen,
     pub(crate) paused: Option<Duration>,
+    pub(crate) problems: Problems,
     pub(crate) theme: Theme,
     histories: Histories,
 }
@@ -42,7 +44,7 @@ impl Picture {
             targets: &targets,
             charts: Some(&self.histories),
             alerts: &self.alerts,
-            problems: &[],
+            problems: &self.problems,
             screen: &self.screen,
             now: NOW,
             paused: self.paused,
@@ -87,6 +89,22 @@ impl Picture {
         (target.restarts, target.restarted_at) = (1, Some(NOW - ago));
         (target.uptime, target.started_at) = (Some(ago), Some(NOW - ago));
         self.histories.restarted_at = Some(NOW - ago);
+    }
+
+    pub(crate) fn misread_rules(&mut self) {
+        let mistake = |row: usize, line: &str, help: &str| {
+            Mistake::new(&format!(
+                "error: this is no threshold\n --> /etc/heartline/alerts.toml:{row}:1\n  |\n{row} | {line}\n  | ^ {help}"
+            ))
+        };
+        self.problems = Problems {
+            mistakes: vec![
+                mistake(5, "warning = '> 5%'", "write a time, such as > 5s"),
+                mistake(9, "critical = \u{1b}[2J", "write a quantity"),
+            ],
+            file: "/etc/heartline/alerts.toml".into(),
+            in_force: "built-in rules".into(),
+        };
     }
 
     pub(crate) fn never_answered(&mut self) {
@@ -179,6 +197,7 @@ pub(crate) fn quiet_shop() -> Picture {
         alerts: rules(),
         screen: Screen::default(),
         paused: None,
+        problems: Problems::default(),
         theme: Theme::coloured(),
         histories: Histories::default(),
     }
