@@ -36,8 +36,12 @@ struct Followed {
     process: Option<Process>,
 }
 
+/// A process, and how far it was.
 #[derive(Debug, Clone, PartialEq)]
 struct Process {
+    /// What it calls itself.
+    called: TargetKey,
+    /// What its samples are kept under; no two targets have the same.
     key: TargetKey,
     started_at: UnixMillis,
     seq: u64,
@@ -73,7 +77,7 @@ impl Alerting {
 
     /// Takes the result of a poll in: samples of an answer, or the end of a target's series when it failed.
     pub fn observe(&mut self, outcome: &Outcome) {
-        let Some(target) = self.targets.get_mut(outcome.target) else { return };
+        let Some(target) = self.targets.get(outcome.target) else { return };
         let Ok(answer) = &outcome.answer else {
             if let Some(process) = &target.process {
                 self.samples.mark_stale(&process.key, outcome.at);
@@ -81,7 +85,10 @@ impl Alerting {
             return;
         };
         let snapshot = &*answer.snapshot;
-        let process = Process { key: TargetKey::of(snapshot), started_at: snapshot.started_at_ms, seq: snapshot.seq };
+        let called = TargetKey::of(snapshot);
+        let key = self.key_of(outcome.target, &called);
+        let process = Process { called, key, started_at: snapshot.started_at_ms, seq: snapshot.seq };
+        let target = &mut self.targets[outcome.target];
         let before = target.process.replace(process.clone());
         if before.as_ref() == Some(&process) {
             return; // an old answer, sent again
@@ -89,8 +96,24 @@ impl Alerting {
         if let Some(before) = before.filter(|before| before.key != process.key) {
             self.samples.mark_stale(&before.key, outcome.at);
         }
-        self.names.entry(process.key.clone()).or_insert_with(|| target.name.clone());
+        self.names.insert(process.key.clone(), target.name.clone());
         self.samples.record(&process.key, snapshot, outcome.at);
+    }
+
+    /// What samples of a process that calls itself `called` are kept under: this, or the same with the name of its target
+    /// where another target has it already. It stays the same while the target calls itself the same.
+    fn key_of(&self, place: usize, called: &TargetKey) -> TargetKey {
+        let target = &self.targets[place];
+        if let Some(process) = target.process.as_ref().filter(|process| process.called == *called) {
+            return process.key.clone();
+        }
+        let others = || self.targets.iter().enumerate().filter(|(at, _)| *at != place);
+        let taken = |key: &TargetKey| others().filter_map(|(_, it)| it.process.as_ref()).any(|it| it.key == *key);
+        let mut key = called.clone();
+        while taken(&key) {
+            key.instance = format!("{} ({})", key.instance, target.name);
+        }
+        key
     }
 
     /// Evaluates the rules whose time has come; gives what changed.
@@ -201,6 +224,8 @@ fn labels_beside_target(instance: &AlertInstance, rule: Option<&Rule>) -> Vec<(T
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::fixture::{Document, fails};
 
@@ -280,6 +305,101 @@ labels   = { team = "shop" }
         alerting.observe(&fails(at(2).0, "gone"));
         alerting.evaluate(at(3));
         assert!(!alerting.board().rows[0].state.is_firing(), "{:?}", alerting.board().rows[0]);
+    }
+
+    const NAMESAKES: &str = r#"
+version = 1
+[[alert]]
+name     = "JobsDone"
+signal   = "increase(heartline.job.completed)"
+over     = "1m"
+every    = "1s"
+warning  = "> 0"
+[[alert]]
+name        = "ServiceSilent"
+signal      = "last(process.uptime)"
+every       = "1s"
+critical    = "< 0s"
+no_data     = "alert"
+no_data_for = "1h"
+"#;
+
+    /// Two targets, and their documents at a second: both call themselves the same.
+    fn namesakes() -> (Alerting, impl Fn(usize, u64) -> Outcome) {
+        let names = ["host:9464", "host:9465"].map(Text::new);
+        let file = rules(NAMESAKES).unwrap();
+        let answer = |target: usize, second: u64| {
+            let (done, started) = [(1000.0, 1_000), (5.0, 2_000)][target];
+            let document = Document::of_process(started, Duration::from_secs(second))
+                .number("process.uptime", &[], second as f64)
+                .number("heartline.job.completed", &[], done);
+            Outcome { target, ..document.arrives(at(second).0 + target as u64) }
+        };
+        (Alerting::new(names, Text::new("alerts.toml"), Ok(file.clone()), file), answer)
+    }
+
+    fn firing(alerting: &Alerting) -> Vec<(&str, Option<&str>)> {
+        let rows = alerting.board().rows.iter().filter(|row| row.state.is_firing());
+        rows.map(|row| (row.name.as_str(), row.target.as_ref().map(Text::as_str))).collect()
+    }
+
+    #[test]
+    fn targets_that_call_themselves_the_same_are_kept_apart() {
+        let (mut alerting, answer) = namesakes();
+        for second in 1..=30 {
+            // whoever answers first
+            let order = if second % 2 == 0 { [0, 1] } else { [1, 0] };
+            order.iter().for_each(|target| alerting.observe(&answer(*target, second)));
+            alerting.evaluate(at(second + 1));
+            assert_eq!(firing(&alerting), [], "at {second} s nothing increased");
+        }
+        let increases: Vec<f64> = alerting.engine.values("JobsDone").map(|(_, value)| value).collect();
+        assert_eq!(increases, [0.0, 0.0]);
+        assert_eq!(alerting.samples.targets().count(), 2);
+    }
+
+    #[test]
+    fn silence_of_one_of_two_that_call_themselves_the_same_is_told_of_that_one() {
+        for silent in [0, 1] {
+            let (mut alerting, answer) = namesakes();
+            for second in 1..=400 {
+                for target in [0, 1] {
+                    let failed = target == silent && second > 20;
+                    let outcome = answer(target, second);
+                    let outcome = if failed { Outcome { target, ..fails(outcome.at.0, "gone") } } else { outcome };
+                    alerting.observe(&outcome);
+                }
+                alerting.evaluate(at(second + 1));
+            }
+            let name = ["host:9464", "host:9465"][silent];
+            assert_eq!(firing(&alerting), [("ServiceSilent", Some(name))]);
+        }
+    }
+
+    #[test]
+    fn a_name_that_a_target_gives_up_goes_to_whoever_takes_it_next() {
+        let (mut alerting, answer) = namesakes();
+        let called = |target, second, instance: &str| {
+            let mut outcome = answer(target, second);
+            let answered = outcome.answer.as_mut().unwrap();
+            Arc::make_mut(&mut answered.snapshot).instance_id = instance.to_owned();
+            outcome
+        };
+        let keys = |alerting: &Alerting| {
+            let live = alerting.targets.iter().filter_map(|it| it.process.as_ref());
+            live.map(|it| it.key.instance.clone()).collect::<Vec<_>>()
+        };
+        alerting.observe(&called(0, 1, "a"));
+        alerting.observe(&called(1, 1, "a"));
+        assert_eq!(keys(&alerting), ["a", "a (host:9465)"]);
+        alerting.observe(&called(0, 2, "b"));
+        alerting.observe(&called(1, 2, "a"));
+        assert_eq!(keys(&alerting), ["b", "a (host:9465)"], "what is kept under a key stays there");
+        alerting.observe(&called(1, 3, "c"));
+        alerting.observe(&called(1, 4, "a"));
+        assert_eq!(keys(&alerting), ["b", "a"]);
+        let a = TargetKey { job: "shop".to_owned(), instance: "a".to_owned() };
+        assert_eq!(alerting.names[&a].as_str(), "host:9465");
     }
 
     #[test]
