@@ -306,24 +306,51 @@ fn span(span: Duration) -> String {
 /// What has been said of each target, so that only changes are said.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    said: Vec<(Freshness, u32)>,
+    said: Vec<Option<Said>>,
+}
+
+/// What was said of a target last.
+#[derive(Debug)]
+struct Said {
+    state: Freshness,
+    restarts: u32,
+    /// The kind of the reason that was given.
+    reason: Option<String>,
+}
+
+impl Said {
+    fn of(reading: &TargetReading) -> Self {
+        Self { state: reading.state, restarts: reading.restarts, reason: reason_kind(reading) }
+    }
+
+    /// Whether there is more to say than this. That a reason is no longer known is not worth a line.
+    fn is_outdated(&self, now: &Self) -> bool {
+        let why_is_new = now.reason.is_some() && self.reason != now.reason;
+        self.state != now.state || self.restarts != now.restarts || why_is_new
+    }
+}
+
+/// Why a target is silent, without the numbers, which may differ each time; `None` for one that is not silent or whose
+/// reason is not known.
+fn reason_kind(reading: &TargetReading) -> Option<String> {
+    let error = reading.error.as_ref().filter(|_| reading.state != Freshness::Fresh)?;
+    Some(error.as_str().chars().filter(|symbol| !symbol.is_numeric()).collect())
 }
 
 impl Changes {
     /// The changes of targets and alerts since the last call, one a line.
     pub(super) fn written(&mut self, model: &Model, changes: &[TransitionRow], now: UnixMillis) -> String {
         let mut text = String::new();
-        self.said.resize(model.targets().len(), (Freshness::Down, u32::MAX));
+        self.said.resize_with(model.targets().len(), || None);
         for (said, reading) in self.said.iter_mut().zip(model.targets().iter().map(Target::reading)) {
-            let current = (reading.state, reading.restarts);
-            if *said == current {
+            let current = Said::of(reading);
+            if said.as_ref().is_some_and(|said| !said.is_outdated(&current)) {
                 continue;
             }
-            let restarted = said.1 != u32::MAX && said.1 != current.1;
-            *said = current;
+            let restarted = said.replace(current).is_some_and(|said| said.restarts != reading.restarts);
             let why = match (&reading.error, restarted) {
                 (Some(error), _) => format!(": {error}"),
-                (None, true) => format!(": it restarted ({} times so far)", current.1),
+                (None, true) => format!(": it restarted ({} times so far)", reading.restarts),
                 (None, false) => String::new(),
             };
             line(&mut text, format_args!("{now}  target  {:9}  {}{why}", state_name(reading.state), reading.target));

@@ -126,3 +126,33 @@ fn the_log_says_each_change_once() {
     insta::assert_snapshot!("changes", known.written(&model, &changes, now));
     assert_eq!(known.written(&model, &[], now), "");
 }
+
+#[test]
+fn the_log_says_why_a_target_is_silent_once_that_is_known_and_when_it_changes() {
+    let mut model = Model::new([Text::new("gone:9464")], Settings::default());
+    let mut known = Changes::default();
+    let mut said = |second: u64, why: Option<&str>| {
+        let at = START + second * 1_000;
+        why.into_iter().for_each(|why| model.absorb(&fails(at, why)));
+        model.tick(UnixMillis(at));
+        let written = known.written(&model, &[], UnixMillis(at));
+        written.trim_end().split_once("target  ").map(|(_, said)| said.to_owned()).unwrap_or_default()
+    };
+    assert_eq!(said(1, None), "DOWN       gone:9464", "the reason is not known yet");
+    assert_eq!(said(2, Some("cannot connect")), "DOWN       gone:9464: cannot connect");
+    assert_eq!(said(3, Some("cannot connect")), "");
+    assert_eq!(said(4, Some("no answer within 10 s")), "DOWN       gone:9464: no answer within 10 s");
+    assert_eq!(said(5, Some("no answer within 11 s")), "", "another number is no other reason");
+}
+
+#[test]
+fn the_log_does_not_tell_a_failed_poll_of_a_target_that_is_fresh() {
+    let mut model = Model::new([Text::new("shop:9464")], Settings::default());
+    let mut known = Changes::default();
+    model.absorb(&shop(1).arrives(START));
+    assert!(known.written(&model, &[], UnixMillis(START)).contains("fresh"));
+    model.absorb(&fails(START + 1_000, "broke off"));
+    assert_eq!(known.written(&model, &[], UnixMillis(START + 1_000)), "");
+    model.absorb(&shop(2).arrives(START + 2_000));
+    assert_eq!(known.written(&model, &[], UnixMillis(START + 2_000)), "");
+}
