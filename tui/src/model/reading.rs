@@ -90,6 +90,13 @@ pub struct TargetReading {
     pub agent: AgentSelf,
 }
 
+impl TargetReading {
+    /// How long ago one of its checks ran; `None` until it has run once.
+    pub fn check_age(&self, check: &HealthCheck) -> Option<Duration> {
+        check.age.map(|age| age.saturating_add(self.age.unwrap_or_default()))
+    }
+}
+
 /// What the polls of a target cost and left out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PollReading {
@@ -391,8 +398,8 @@ pub struct HealthCheck {
     pub status: Option<CheckStatus>,
     /// How long the newest run took.
     pub latency_seconds: Option<f64>,
-    /// When the newest run ended, by the target's clock.
-    pub checked_at: Option<UnixMillis>,
+    /// How long before the newest answer the newest run ended; `None` until it has run once.
+    pub age: Option<Duration>,
     /// What it said.
     pub message: Option<Text>,
 }

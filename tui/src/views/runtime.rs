@@ -37,7 +37,7 @@ fn whole(value: Option<u64>) -> String {
 pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     let Some(target) = scene.target() else { return };
     let truth = truth_bar(pen, target);
-    let lists = lists(scene, pen, target);
+    let lists = lists(pen, target);
     let truth_rows = u16::try_from(truth.len() + 1).unwrap_or(3);
     if area.width < 60 {
         return draw_narrow(scene, pen, area, &truth);
@@ -152,10 +152,10 @@ fn process(pen: &Pen<'_>, target: &TargetReading) -> Panel {
     }
 }
 
-fn lists(scene: &Scene<'_>, pen: &Pen<'_>, target: &TargetReading) -> [Panel; 2] {
+fn lists(pen: &Pen<'_>, target: &TargetReading) -> [Panel; 2] {
     let none = |what: &str| vec![vec![Piece::new(format!("no {what} is registered"), pen.theme.dim())]];
     let or_none = |lines: Vec<Vec<Piece>>, what| if lines.is_empty() { none(what) } else { lines };
-    let checks = target.checks.iter().map(|check| check_line(scene, pen, check)).collect();
+    let checks = target.checks.iter().map(|check| check_line(pen, target, check)).collect();
     let breakers = target.breakers.iter().map(|breaker| breaker_line(pen, breaker)).collect();
     [("Health checks", or_none(checks, "health check")), ("Circuit breakers", or_none(breakers, "circuit breaker"))]
         .map(|(title, lines)| Panel { title: title.to_owned(), figure: vec![], trend: None, lines })
@@ -171,7 +171,7 @@ pub fn check_severity(check: &HealthCheck) -> Severity {
     }
 }
 
-fn check_line(scene: &Scene<'_>, pen: &Pen<'_>, check: &HealthCheck) -> Vec<Piece> {
+fn check_line(pen: &Pen<'_>, target: &TargetReading, check: &HealthCheck) -> Vec<Piece> {
     let severity = check_severity(check);
     let word = match check.status {
         None => "not run yet",
@@ -187,8 +187,8 @@ fn check_line(scene: &Scene<'_>, pen: &Pen<'_>, check: &HealthCheck) -> Vec<Piec
     line.extend(pen.figure("", &known(check.latency_seconds, seconds)));
     if let Some(message) = &check.message {
         line.push(Piece::new(message.as_str(), pen.theme.text()));
-    } else if let Some(at) = check.checked_at {
-        line.push(Piece::new(format!("{} ago", age(scene.now.since(at))), pen.theme.dim()));
+    } else if let Some(span) = target.check_age(check) {
+        line.push(Piece::new(format!("{} ago", age(span)), pen.theme.dim()));
     }
     line
 }

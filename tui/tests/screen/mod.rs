@@ -629,7 +629,7 @@ fn check(name: &str, latency: f64) -> HealthCheck {
         criticality: Criticality::Critical,
         status: Some(CheckStatus::Pass),
         latency_seconds: Some(latency),
-        checked_at: Some(NOW - Duration::from_secs(4)),
+        age: Some(Duration::from_millis(3_600)),
         message: None,
     }
 }

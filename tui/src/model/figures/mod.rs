@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use heartline_shared::buckets::Grid;
 use heartline_shared::snapshot::{CheckResult, HeapVerdict, Snapshot};
-use heartline_shared::{Histogram, Labels};
+use heartline_shared::{Histogram, Labels, UnixMillis};
 
 pub(super) use charted::charted;
 
@@ -33,11 +33,13 @@ use crate::text::Text;
 pub(super) struct Extras {
     heap: Option<HeapVerdict>,
     checks: Vec<CheckResult>,
+    /// By the target's clock, as the times of the checks are.
+    written_at: UnixMillis,
 }
 
 impl Extras {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        Self { heap: snapshot.heap.clone(), checks: snapshot.checks.clone() }
+        Self { heap: snapshot.heap.clone(), checks: snapshot.checks.clone(), written_at: snapshot.ts_ms }
     }
 }
 

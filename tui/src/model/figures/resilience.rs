@@ -50,7 +50,7 @@ pub(super) fn checks(view: &View<'_>) -> Vec<HealthCheck> {
         criticality: check.criticality,
         status: check.status.filter(|_| view.live),
         latency_seconds: check.latency_seconds.filter(|seconds| seconds.is_finite()),
-        checked_at: check.checked_at_ms,
+        age: check.checked_at_ms.map(|at| view.extras.written_at.since(at)),
         message: check.message.as_deref().map(Text::new),
     });
     let mut checks: Vec<HealthCheck> = current.collect();

@@ -271,6 +271,34 @@ fn heap_breakers_checks_and_own_metrics_are_read() {
 }
 
 #[test]
+fn the_age_of_a_check_does_not_mix_the_clock_of_the_target_with_ours() {
+    let check = |name: &str, checked_at_ms| CheckResult {
+        name: name.to_owned(),
+        criticality: Criticality::Critical,
+        status: Some(CheckStatus::Pass),
+        latency_seconds: None,
+        checked_at_ms,
+        message: None,
+    };
+    let document = Document::at(60).edit(|snapshot| {
+        let ran = snapshot.ts_ms - Duration::from_secs(4);
+        snapshot.checks = vec![check("database", Some(ran)), check("mail", None)];
+    });
+    for our_clock_is_ahead in [Duration::from_secs(300), Duration::ZERO] {
+        let ours = document.snapshot().ts_ms + our_clock_is_ahead;
+        let mut model = model();
+        model.absorb(&document.arrives(ours.0));
+        let ages = |model: &Model| {
+            let reading = reading(model);
+            reading.checks.iter().map(|check| reading.check_age(check)).collect::<Vec<_>>()
+        };
+        assert_eq!(ages(&model), [Some(Duration::from_secs(4)), None]);
+        model.tick(ours + Duration::from_secs(2));
+        assert_eq!(ages(&model), [Some(Duration::from_secs(6)), None], "it grows with the age of the answer");
+    }
+}
+
+#[test]
 fn charts_have_a_gap_where_the_target_was_silent() {
     let document = |second: u64| Document::at(second).requests("/", "200", usize::try_from(second).unwrap() * 5, 0.02);
     let mut model = after((1..=5).map(document));
