@@ -349,7 +349,9 @@ no_data_for = "1h"
         for second in 1..=30 {
             // whoever answers first
             let order = if second % 2 == 0 { [0, 1] } else { [1, 0] };
-            order.iter().for_each(|target| alerting.observe(&answer(*target, second)));
+            for target in order {
+                alerting.observe(&answer(target, second));
+            }
             alerting.evaluate(at(second + 1));
             assert_eq!(firing(&alerting), [], "at {second} s nothing increased");
         }
@@ -363,12 +365,10 @@ no_data_for = "1h"
         for silent in [0, 1] {
             let (mut alerting, answer) = namesakes();
             for second in 1..=400 {
-                for target in [0, 1] {
-                    let failed = target == silent && second > 20;
-                    let outcome = answer(target, second);
-                    let outcome = if failed { Outcome { target, ..fails(outcome.at.0, "gone") } } else { outcome };
-                    alerting.observe(&outcome);
-                }
+                let other = answer(1 - silent, second);
+                let gone = Outcome { target: silent, ..fails(other.at.0, "gone") };
+                alerting.observe(&other);
+                alerting.observe(&if second > 20 { gone } else { answer(silent, second) });
                 alerting.evaluate(at(second + 1));
             }
             let name = ["host:9464", "host:9465"][silent];

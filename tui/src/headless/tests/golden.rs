@@ -133,7 +133,9 @@ fn the_log_says_why_a_target_is_silent_once_that_is_known_and_when_it_changes() 
     let mut known = Changes::default();
     let mut said = |second: u64, why: Option<&str>| {
         let at = START + second * 1_000;
-        why.into_iter().for_each(|why| model.absorb(&fails(at, why)));
+        if let Some(why) = why {
+            model.absorb(&fails(at, why));
+        }
         model.tick(UnixMillis(at));
         let written = known.written(&model, &[], UnixMillis(at));
         written.trim_end().split_once("target  ").map(|(_, said)| said.to_owned()).unwrap_or_default()
