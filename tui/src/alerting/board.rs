@@ -38,7 +38,8 @@ pub struct AlertRow {
     pub threshold: Option<Text>,
     /// Which target it is about, as the user named it; `None` for a rule that watches nothing yet.
     pub target: Option<Text>,
-    /// What tells the alert from others of its rule, beside the target: the pool, the cache, the queue.
+    /// What tells the alert from others of its rule, beside the target: the pool, the cache, the queue; without a target
+    /// also the service, as `job`.
     pub labels: Vec<(Text, Text)>,
     /// Since when it stands like this; `None` while inactive.
     pub since: Option<UnixMillis>,
@@ -48,6 +49,13 @@ pub struct AlertRow {
     pub summary: Text,
     /// Where to read what to do.
     pub runbook: Option<Text>,
+}
+
+impl AlertRow {
+    /// Whether it fires, and no other alert makes it pointless.
+    fn counts(&self) -> bool {
+        self.state.is_firing() && self.inhibited_by.is_none()
+    }
 }
 
 /// A change of one alert.
@@ -99,15 +107,14 @@ impl Board {
         self.rows.iter().filter(move |row| row.target.as_ref() == Some(target))
     }
 
-    /// How many alerts of this level fire.
+    /// How many alerts of this level fire, of those that another one does not make pointless.
     pub fn firing(&self, level: Level) -> usize {
-        self.rows.iter().filter(|row| row.level == level && row.state.is_firing()).count()
+        self.rows.iter().filter(|row| row.level == level && row.counts()).count()
     }
 
     /// How bad the worst firing alert is, of those that another one does not make pointless.
     pub fn worst(&self) -> Option<Level> {
-        let counts = |row: &&AlertRow| row.state.is_firing() && row.inhibited_by.is_none();
-        self.rows.iter().filter(counts).map(|row| row.level).max()
+        self.rows.iter().filter(|row| row.counts()).map(|row| row.level).max()
     }
 
     /// Adds a change; the oldest leaves when there are too many.
@@ -167,6 +174,14 @@ mod tests {
         let order: Vec<&str> = board.rows.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(order, ["a", "b", "soon", "calm"]);
         assert_eq!((board.worst(), board.firing(Level::Warning)), (Some(Level::Critical), 1));
+    }
+
+    #[test]
+    fn an_inhibited_alert_is_not_counted() {
+        let inhibited =
+            AlertRow { inhibited_by: Some(Text::new("Cause")), ..row("a", Level::Critical, AlertState::Firing) };
+        let board = Board { rows: vec![inhibited], ..Board::default() };
+        assert_eq!((board.worst(), board.firing(Level::Critical)), (None, 0));
     }
 
     #[test]

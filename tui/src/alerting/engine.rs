@@ -215,10 +215,12 @@ impl Alerting {
     }
 }
 
-/// What tells an alert from others of its rule: not the target, and not what the rule gives to each of its alerts.
+/// What tells an alert from others of its rule: not what its target says already, and not what the rule gives to each of
+/// its alerts.
 fn labels_beside_target(instance: &AlertInstance, rule: Option<&Rule>) -> Vec<(Text, Text)> {
     let own = |name: &str| rule.map(|rule| &rule.labels).and_then(|labels: &Labels| labels.value(name)).is_some();
-    let telling = instance.labels.iter().filter(|(name, _)| !TARGET_LABELS.contains(name) && !own(name));
+    let said = |name: &str| instance.target.is_some() && TARGET_LABELS.contains(&name);
+    let telling = instance.labels.iter().filter(|(name, _)| !said(name) && !own(name));
     telling.map(|(name, value)| (Text::new(name), Text::new(value))).collect()
 }
 
@@ -283,6 +285,18 @@ labels   = { team = "shop" }
         let last = changed.last().unwrap();
         assert_eq!((last.state, last.level), (State::Firing, Level::Warning));
         assert_eq!(alerting.board().transitions.back(), Some(last));
+    }
+
+    #[test]
+    fn an_alert_of_a_whole_service_says_whose_it_is() {
+        let shared = RULES.replace("\"job\", \"instance\"", "\"job\"");
+        let fallback = rules("version = 1\n").unwrap();
+        let mut alerting = Alerting::new([Text::new("shop:9464")], Text::new("alerts.toml"), rules(&shared), fallback);
+        alerting.observe(&waiting(1, 50.0));
+        alerting.evaluate(at(1));
+        let row = &alerting.board().rows[0];
+        assert_eq!((row.state, &row.target), (State::Firing, &None));
+        assert_eq!(row.labels, [("job", "shop"), ("queue.name", "email")].map(|(a, b)| (Text::new(a), Text::new(b))));
     }
 
     #[test]

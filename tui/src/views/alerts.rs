@@ -22,6 +22,7 @@ use super::scene::Scene;
 use super::table::{self, Cell, Column, Row};
 use super::theme::Severity;
 use crate::alerting::{AlertRow, AlertState, Level, Problems};
+use crate::model::TargetReading;
 use crate::text::Text;
 
 /// Where an alert stands.
@@ -32,12 +33,27 @@ pub enum AlertStage {
     Inactive,
     /// Fired a while ago, and does no more.
     Resolved,
+    /// Another alert makes it pointless, whether it fires or its condition holds.
+    Inhibited,
     /// Its condition holds, not yet for long enough.
     Pending,
     /// Its condition no longer holds, not yet for long enough.
     Recovering,
     /// Fires.
     Firing,
+}
+
+impl AlertStage {
+    fn of(row: &AlertRow) -> Self {
+        match row.state {
+            AlertState::Inactive => Self::Inactive,
+            AlertState::Resolved => Self::Resolved,
+            _ if row.inhibited_by.is_some() => Self::Inhibited,
+            AlertState::Pending => Self::Pending,
+            AlertState::Recovering => Self::Recovering,
+            AlertState::Firing => Self::Firing,
+        }
+    }
 }
 
 /// What is shown of one alert.
@@ -57,11 +73,17 @@ pub struct AlertLine {
     pub since: Option<UnixMillis>,
     /// How much of the time that the condition must hold has passed, 0 to 1; absent unless pending.
     pub progress: Option<f64>,
-    /// The target; empty for a rule without an instance.
+    /// The alert that makes this one pointless; absent unless inhibited.
+    pub inhibited_by: Option<Text>,
+    /// The target; empty for a rule without an instance, and for an alert of more than one process.
     pub target: Text,
+    /// The service whose alert it is; absent where the target says it, and where it is of every service.
+    pub service: Option<Text>,
+    /// The process whose alert it is; absent where the target says it, and where it is of every process.
+    pub instance: Option<Text>,
     /// What else distinguishes the instance, as `name=value`.
     pub labels: Text,
-    /// The rule's summary with the values filled in.
+    /// The rule's summary with the values filled in; begins with the alert that inhibits this one.
     pub summary: Text,
     /// What the rule measures, as the rule file writes it.
     pub signal: Text,
@@ -74,15 +96,16 @@ impl AlertLine {
     pub fn at(row: &AlertRow, now: UnixMillis) -> Self {
         let labels: Vec<String> =
             row.labels.iter().map(|(name, value)| format!("{}={value}", short_label(name))).collect();
+        let named = |wanted: &str| row.labels.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
+        let stage = AlertStage::of(row);
+        let inhibited_by = row.inhibited_by.clone().filter(|_| stage == AlertStage::Inhibited);
+        let summary = match &inhibited_by {
+            Some(cause) => Text::new(&format!("because of {cause}: {}", row.summary)),
+            None => row.summary.clone(),
+        };
         Self {
             name: row.name.clone(),
-            stage: match row.state {
-                AlertState::Inactive => AlertStage::Inactive,
-                AlertState::Resolved => AlertStage::Resolved,
-                AlertState::Pending => AlertStage::Pending,
-                AlertState::Recovering => AlertStage::Recovering,
-                AlertState::Firing => AlertStage::Firing,
-            },
+            stage,
             level: match row.level {
                 Level::Info => Severity::Info,
                 Level::Warning => Severity::Warning,
@@ -92,12 +115,15 @@ impl AlertLine {
             condition: row.threshold.clone().unwrap_or_default(),
             since: row.since,
             lasted: row.since.map(|since| now.since(since)),
-            progress: (row.state == AlertState::Pending && !row.hold.is_zero())
+            progress: (stage == AlertStage::Pending && !row.hold.is_zero())
                 .then(|| row.since.map(|since| (now.since(since).as_secs_f64() / row.hold.as_secs_f64()).min(1.0)))
                 .flatten(),
+            inhibited_by,
             target: row.target.clone().unwrap_or_default(),
+            service: named("job").filter(|_| row.target.is_none()),
+            instance: named("instance").filter(|_| row.target.is_none()),
             labels: Text::new(&labels.join(" ")),
-            summary: row.summary.clone(),
+            summary,
             signal: Text::default(),
         }
     }
@@ -107,7 +133,7 @@ impl AlertLine {
         match self.stage {
             AlertStage::Firing | AlertStage::Recovering => self.level.max(Severity::Info),
             AlertStage::Pending => Severity::Info,
-            AlertStage::Inactive | AlertStage::Resolved => Severity::Fine,
+            AlertStage::Inactive | AlertStage::Resolved | AlertStage::Inhibited => Severity::Fine,
         }
     }
 
@@ -116,11 +142,21 @@ impl AlertLine {
         match (self.stage, self.progress) {
             (AlertStage::Inactive, _) => "inactive".to_owned(),
             (AlertStage::Resolved, _) => "resolved".to_owned(),
+            (AlertStage::Inhibited, _) => "inhibited".to_owned(),
             (AlertStage::Pending, Some(progress)) => format!("pending {:.0}%", progress.min(0.99) * 100.0),
             (AlertStage::Pending, None) => "pending".to_owned(),
             (AlertStage::Recovering, _) => "recovering".to_owned(),
             (AlertStage::Firing, _) => "FIRING".to_owned(),
         }
+    }
+
+    /// Whether it is about this target: about its process, about all of its service, or about everybody.
+    pub fn concerns(&self, target: &TargetReading) -> bool {
+        if !self.target.is_empty() {
+            return self.target == target.target || is_process(&self.target, target);
+        }
+        let same = |wanted: &Option<Text>, own: &Option<Text>| wanted.is_none() || wanted == own;
+        same(&self.service, &target.service) && same(&self.instance, &target.instance_id)
     }
 
     fn urgency(&self) -> f64 {
@@ -130,6 +166,14 @@ impl AlertLine {
 
     fn level_word(&self) -> &'static str {
         self.level.word()
+    }
+}
+
+/// Whether `name` is what a process that nobody follows is called, and the process is this one.
+fn is_process(name: &Text, target: &TargetReading) -> bool {
+    match (&target.service, &target.instance_id) {
+        (Some(service), Some(instance)) => *name == format!("{service}/{instance}").as_str(),
+        _ => false,
     }
 }
 
@@ -293,8 +337,12 @@ fn detail(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, alert: &AlertLine) {
         || "–".to_owned(),
         |at| format!("{} ({})", super::header::time_of_day(at), age(scene.now.since(at))),
     );
+    let stage = match &alert.inhibited_by {
+        Some(cause) => format!("{} by {cause}", alert.stage_words()),
+        None => alert.stage_words(),
+    };
     let facts = [
-        ("state", alert.stage_words()),
+        ("state", stage),
         ("level", alert.level.word().to_owned()),
         ("value", value(alert).text),
         ("limit", alert.condition.to_string()),
@@ -316,5 +364,50 @@ fn detail(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, alert: &AlertLine) {
         let bar = pen.bar(progress, 20, Severity::Warning);
         let [full, empty] = bar;
         pen.write(body, row, &[Piece::new("for       ", pen.theme.dim()), full, empty]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn fires() -> AlertRow {
+        AlertRow {
+            name: "QueueDepth".into(),
+            level: Level::Critical,
+            state: AlertState::Firing,
+            inhibited_by: None,
+            no_data: false,
+            never_seen: false,
+            value: None,
+            value_text: None,
+            threshold: None,
+            target: None,
+            labels: vec![("job".into(), "shop".into()), ("queue.name".into(), "email".into())],
+            since: Some(NOW),
+            hold: Duration::ZERO,
+            summary: "9 jobs wait".into(),
+            runbook: None,
+        }
+    }
+
+    #[test]
+    fn an_inhibited_alert_says_so_ranks_below_pending_ones_and_is_not_counted() {
+        let inhibited = AlertLine::at(&AlertRow { inhibited_by: Some("ServiceSilent".into()), ..fires() }, NOW);
+        assert_eq!((inhibited.stage_words().as_str(), inhibited.severity()), ("inhibited", Severity::Fine));
+        assert_eq!(inhibited.summary, "because of ServiceSilent: 9 jobs wait");
+        let waits = AlertRow { state: AlertState::Pending, level: Level::Info, ..fires() };
+        assert!(AlertLine::at(&waits, NOW).urgency() > inhibited.urgency());
+        assert_eq!((firing(&[inhibited]), firing(&[AlertLine::at(&fires(), NOW)])), ([0, 0, 0], [1, 0, 0]));
+    }
+
+    #[test]
+    fn an_alert_without_a_target_says_whose_it_is() {
+        let alert = AlertLine::at(&fires(), NOW);
+        assert_eq!((place(&alert).text.as_str(), alert.service), ("job=shop queue=email", Some("shop".into())));
     }
 }

@@ -91,10 +91,7 @@ pub fn verdict(scene: &Scene<'_>) -> Option<Verdict> {
 }
 
 fn fires_for(alert: &AlertLine, target: &TargetReading) -> bool {
-    let instance =
-        target.instance_id.as_ref().is_some_and(|instance| alert.target.as_str().contains(instance.as_str()));
-    let ours = alert.target.is_empty() || alert.target == target.target || instance;
-    ours && alert.stage >= AlertStage::Recovering && alert.level >= Severity::Warning
+    alert.concerns(target) && alert.stage >= AlertStage::Recovering && alert.level >= Severity::Warning
 }
 
 fn worst(found: impl Iterator<Item = (Severity, Topic)>) -> Option<(Severity, Topic)> {
@@ -345,4 +342,64 @@ fn check_notes(target: &TargetReading) -> impl Iterator<Item = Note> {
         let message = check.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
         Note::new(check_severity(check), Topic::Check, "check", format!("\"{}\" does not pass{message}", check.name))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screen::Screen;
+    use crate::views::Theme;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    /// Shop 1, which works.
+    fn shop() -> TargetReading {
+        TargetReading {
+            target: "http://10.0.0.1:9464".into(),
+            service: Some("shop".into()),
+            instance_id: Some("shop-1".into()),
+            state: Freshness::Fresh,
+            ..TargetReading::default()
+        }
+    }
+
+    fn fires(name: &str, level: Severity) -> AlertLine {
+        AlertLine { name: name.into(), level, stage: AlertStage::Firing, ..AlertLine::default() }
+    }
+
+    fn judged(target: &TargetReading, alerts: &[AlertLine]) -> Verdict {
+        let scene = Scene {
+            targets: &[target],
+            charts: None,
+            alerts,
+            problems: &[],
+            screen: &Screen::default(),
+            now: NOW,
+            paused: None,
+            theme: Theme::coloured(),
+        };
+        verdict(&scene).unwrap()
+    }
+
+    #[test]
+    fn an_alert_of_another_process_or_service_is_not_this_targets() {
+        let queue = || fires("QueueDepth", Severity::Critical);
+        let others = [
+            AlertLine { target: "http://shop-10:9464".into(), ..queue() },
+            AlertLine { target: "shop/shop-10".into(), ..queue() },
+            AlertLine { service: Some("billing".into()), ..queue() },
+            AlertLine { instance: Some("shop-10".into()), ..queue() },
+            AlertLine { stage: AlertStage::Inhibited, ..queue() },
+        ];
+        assert_eq!(judged(&shop(), &others).headline, "SHOP IS FINE");
+        let own = [
+            AlertLine { target: "http://10.0.0.1:9464".into(), ..queue() },
+            AlertLine { target: "shop/shop-1".into(), ..queue() },
+            AlertLine { service: Some("shop".into()), ..queue() },
+            queue(),
+        ];
+        for alert in own {
+            assert_eq!(judged(&shop(), std::slice::from_ref(&alert)).severity, Severity::Critical, "{alert:?}");
+        }
+    }
 }
