@@ -110,6 +110,8 @@ pub struct LevelStatus {
     pub no_data: bool,
     /// Since when it is in this state; `None` while inactive.
     pub since: Option<UnixMillis>,
+    /// When it began to fire, also while recovering; `None` while it does not fire.
+    pub fired_at: Option<UnixMillis>,
 }
 
 impl LevelStatus {
@@ -121,11 +123,21 @@ impl LevelStatus {
             Phase::Firing { fired_at, .. } => Some(fired_at),
             Phase::Resolved { resolved_at, .. } => Some(resolved_at),
         };
-        Self { level, state: State::of(phase), no_data, since }
+        let fired_at = match phase {
+            Phase::Firing { fired_at, .. } => Some(fired_at),
+            Phase::Inactive | Phase::Pending { .. } | Phase::Resolved { .. } => None,
+        };
+        Self { level, state: State::of(phase), no_data, since, fired_at }
     }
 }
 
 impl AlertInstance {
+    /// When the first of the levels that fire now began to; unlike `since` it outlasts an escalation and a recovery.
+    /// `None` while none fires.
+    pub fn fired_at(&self) -> Option<UnixMillis> {
+        self.levels.iter().filter_map(|level| level.fired_at).min()
+    }
+
     /// A stable identity of this alert at one level: a hash of its labels, as Prometheus names them, with `alertname` and
     /// `severity`.
     pub fn fingerprint(&self, level: Level) -> u64 {

@@ -43,6 +43,8 @@ pub struct AlertRow {
     pub labels: Vec<(Text, Text)>,
     /// Since when it stands like this; `None` while inactive.
     pub since: Option<UnixMillis>,
+    /// When it began to fire, at whatever level and also while it recovers; `None` while it does not fire.
+    pub fired_at: Option<UnixMillis>,
     /// How long the condition must hold before it fires.
     pub hold: Duration,
     /// One line for people.
@@ -153,6 +155,7 @@ mod tests {
             target: Some(Text::new("shop")),
             labels: Vec::new(),
             since: None,
+            fired_at: None,
             summary: Text::default(),
             runbook: None,
             hold: Duration::ZERO,

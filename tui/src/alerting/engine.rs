@@ -184,6 +184,7 @@ impl Alerting {
             target: self.target_of(instance),
             labels: labels_beside_target(instance, rule),
             since: instance.since,
+            fired_at: instance.fired_at(),
             hold: rule.map_or(Duration::ZERO, |rule| rule.hold),
             summary: Text::new(&instance.summary),
             runbook: instance.runbook.as_deref().map(Text::new),
@@ -297,6 +298,21 @@ labels   = { team = "shop" }
         let row = &alerting.board().rows[0];
         assert_eq!((row.state, &row.target), (State::Firing, &None));
         assert_eq!(row.labels, [("job", "shop"), ("queue.name", "email")].map(|(a, b)| (Text::new(a), Text::new(b))));
+    }
+
+    #[test]
+    fn an_alert_keeps_its_beginning_while_it_gets_worse_and_recovers() {
+        let slow = RULES.replace("every    = \"1s\"", "every    = \"1s\"\nkeep_firing_for = \"1m\"");
+        let fallback = rules("version = 1\n").unwrap();
+        let mut alerting = Alerting::new([Text::new("shop:9464")], Text::new("alerts.toml"), rules(&slow), fallback);
+        for (second, jobs, state, since) in
+            [(1, 50.0, State::Firing, 1), (2, 500.0, State::Firing, 2), (3, 1.0, State::Recovering, 3)]
+        {
+            alerting.observe(&waiting(second, jobs));
+            alerting.evaluate(at(second));
+            let row = &alerting.board().rows[0];
+            assert_eq!((row.state, row.since, row.fired_at), (state, Some(at(since)), Some(at(1))));
+        }
     }
 
     #[test]

@@ -156,6 +156,7 @@ mod tests {
             target: Some(Text::new("shop")),
             labels: Vec::new(),
             since: Some(UnixMillis(5)),
+            fired_at: Some(UnixMillis(5)),
             summary: Text::new("it is slow"),
             runbook: None,
             hold: Duration::ZERO,

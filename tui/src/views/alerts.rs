@@ -71,6 +71,8 @@ pub struct AlertLine {
     pub condition: Text,
     /// When it came to this stage; absent for one that is inactive.
     pub since: Option<UnixMillis>,
+    /// When it began to fire, at whatever level and also while it recovers; absent while it does not fire.
+    pub fired_at: Option<UnixMillis>,
     /// How much of the time that the condition must hold has passed, 0 to 1; absent unless pending.
     pub progress: Option<f64>,
     /// The alert that makes this one pointless; absent unless inhibited.
@@ -114,6 +116,7 @@ impl AlertLine {
             value: row.value_text.clone(),
             condition: row.threshold.clone().unwrap_or_default(),
             since: row.since,
+            fired_at: row.fired_at,
             lasted: row.since.map(|since| now.since(since)),
             progress: (stage == AlertStage::Pending && !row.hold.is_zero())
                 .then(|| row.since.map(|since| (now.since(since).as_secs_f64() / row.hold.as_secs_f64()).min(1.0)))
@@ -389,6 +392,7 @@ mod tests {
             target: None,
             labels: vec![("job".into(), "shop".into()), ("queue.name".into(), "email".into())],
             since: Some(NOW),
+            fired_at: Some(NOW),
             hold: Duration::ZERO,
             summary: "9 jobs wait".into(),
             runbook: None,

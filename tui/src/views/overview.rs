@@ -71,7 +71,7 @@ fn draw_verdict(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, verdict: &Verd
     } else if verdict.severity == Severity::Fine {
         line.push(Piece::new("  nothing fires", pen.theme.dim()));
     } else if verdict.severity >= Severity::Warning {
-        line.push(Piece::new("  no alert fires yet", pen.theme.dim()));
+        line.push(Piece::new("  no alert fires for it yet", pen.theme.dim()));
     }
     pen.write(area, 0, &line);
     let rows = usize::from(area.height.saturating_sub(1));

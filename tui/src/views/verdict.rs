@@ -37,7 +37,8 @@ pub struct Verdict {
     pub severity: Severity,
     /// What is wrong, in capitals.
     pub headline: String,
-    /// Since when; absent when nothing is wrong or nobody knows.
+    /// Since when: when the first alert began that is as bad as the headline and about the same; absent when nothing is
+    /// wrong, and when it is measured but not alerted.
     pub since: Option<UnixMillis>,
     /// Where it shows, the most telling first.
     pub notes: Vec<Note>,
@@ -72,12 +73,13 @@ const RESTART_NEWS: Duration = Duration::from_mins(15);
 pub fn verdict(scene: &Scene<'_>) -> Option<Verdict> {
     let target = scene.target()?;
     let firing: Vec<&AlertLine> = scene.alerts.iter().filter(|alert| fires_for(alert, target)).collect();
-    let since = firing.iter().filter_map(|alert| alert.since).min();
-    let mut notes = notes(scene, target, since);
+    let measured = notes(scene, target);
+    let worst = headlined(&firing, target, &measured);
+    let told = firing.iter().filter(|alert| Some((alert.severity(), topic(alert))) == worst);
+    let since = told.filter_map(|alert| alert.fired_at).min();
+    let mut notes = compared_notes(scene, target, since);
+    notes.extend(measured);
     notes.sort_by_key(|note| (std::cmp::Reverse(note.severity.max(Severity::Info)), note.topic));
-    let alerted = firing.iter().map(|alert| (alert.severity(), topic(alert)));
-    let seen = notes.iter().filter(|note| note.severity >= Severity::Warning).map(|note| (note.severity, note.topic));
-    let worst = if firing.is_empty() { worst(seen) } else { worst(alerted) };
     if let Some(line) = alert_line(scene, &firing) {
         notes.insert(notes.len().min(3), line);
     }
@@ -92,6 +94,17 @@ pub fn verdict(scene: &Scene<'_>) -> Option<Verdict> {
 
 fn fires_for(alert: &AlertLine, target: &TargetReading) -> bool {
     alert.concerns(target) && alert.stage >= AlertStage::Recovering && alert.level >= Severity::Warning
+}
+
+/// How bad the worst is that is alerted or measured, and what it is about; what is alerted goes before what is as bad and
+/// only measured.
+fn headlined(firing: &[&AlertLine], target: &TargetReading, measured: &[Note]) -> Option<(Severity, Topic)> {
+    let alerted = worst(firing.iter().map(|alert| (alert.severity(), topic(alert))));
+    let caches = target.caches.iter().map(|cache| (caches::severity(cache), Topic::Cache));
+    let noted = measured.iter().map(|note| (note.severity, note.topic));
+    let all = std::iter::once(requests_judged(target)).chain(caches).chain(noted);
+    let seen = worst(all.filter(|(severity, _)| *severity >= Severity::Warning));
+    seen.filter(|(severity, _)| alerted.is_none_or(|(alerted, _)| *severity > alerted)).or(alerted)
 }
 
 fn worst(found: impl Iterator<Item = (Severity, Topic)>) -> Option<(Severity, Topic)> {
@@ -157,9 +170,9 @@ fn silent(scene: &Scene<'_>, target: &TargetReading, notes: Vec<Note>) -> Verdic
 fn alert_line(scene: &Scene<'_>, firing: &[&AlertLine]) -> Option<Note> {
     let worst = firing.iter().map(|alert| alert.severity()).max()?;
     let mut sorted = firing.to_vec();
-    sorted.sort_by_key(|alert| (std::cmp::Reverse(alert.severity()), alert.since));
+    sorted.sort_by_key(|alert| (std::cmp::Reverse(alert.severity()), alert.fired_at));
     let named = sorted.iter().map(|alert| {
-        let lasted = alert.lasted.map(|lasted| format!(" {}", short(lasted))).unwrap_or_default();
+        let lasted = alert.fired_at.map(|at| format!(" {}", short(scene.now.since(at)))).unwrap_or_default();
         format!("{}{}{lasted}", scene.theme.glyph(alert.severity()), alert.name)
     });
     let text = named.collect::<Vec<_>>().join(", ");
@@ -176,12 +189,18 @@ fn short(span: Duration) -> String {
     }
 }
 
-fn notes(scene: &Scene<'_>, target: &TargetReading, since: Option<UnixMillis>) -> Vec<Note> {
+/// What is compared with how it was before that moment.
+fn compared_notes(scene: &Scene<'_>, target: &TargetReading, since: Option<UnixMillis>) -> Vec<Note> {
     let mut notes = vec![request_note(scene, target, since)];
-    notes.extend(route_note(target));
+    notes.extend(cache_notes(scene, target, since));
+    notes
+}
+
+/// What is not compared with anything.
+fn notes(scene: &Scene<'_>, target: &TargetReading) -> Vec<Note> {
+    let mut notes: Vec<Note> = route_note(target).into_iter().collect();
     notes.extend(pool_notes(target));
     notes.extend(query_note(target));
-    notes.extend(cache_notes(scene, target, since));
     notes.extend(queue_notes(target));
     notes.extend(heap_note(target));
     notes.extend(breaker_notes(target));
@@ -214,15 +233,21 @@ fn compared(now: Option<f64>, normal: Option<f64>, write: fn(f64) -> String) -> 
     }
 }
 
+/// How bad all requests together are, and whether that is because they fail or because they are slow.
+fn requests_judged(target: &TargetReading) -> (Severity, Topic) {
+    let slow = judgement::request_seconds(target.requests.p95_seconds);
+    let failing = judgement::error_ratio(target.requests.error_ratio);
+    let topic = if failing >= slow && failing > Severity::Fine { Topic::Failing } else { Topic::Slow };
+    (slow.max(failing), topic)
+}
+
 fn request_note(scene: &Scene<'_>, target: &TargetReading, since: Option<UnixMillis>) -> Note {
     let requests = &target.requests;
-    let slow = judgement::request_seconds(requests.p95_seconds);
-    let failing = judgement::error_ratio(requests.error_ratio);
+    let (severity, topic) = requests_judged(target);
     let p95 = compared(requests.p95_seconds, normal(scene, &Chart::RequestP95, since), seconds);
     let errors = compared(requests.error_ratio, normal(scene, &Chart::RequestErrorRatio, since), percent);
     let text = format!("p95 {p95}, errors {errors}, {}", rate(requests.rate));
-    let topic = if failing >= slow && failing > Severity::Fine { Topic::Failing } else { Topic::Slow };
-    Note::new(slow.max(failing), topic, "requests", text)
+    Note::new(severity, topic, "requests", text)
 }
 
 fn route_note(target: &TargetReading) -> Option<Note> {
@@ -401,5 +426,35 @@ mod tests {
         for alert in own {
             assert_eq!(judged(&shop(), std::slice::from_ref(&alert)).severity, Severity::Critical, "{alert:?}");
         }
+    }
+
+    fn ago(minutes: u64) -> Option<UnixMillis> {
+        Some(NOW - Duration::from_mins(minutes))
+    }
+
+    #[test]
+    fn since_when_is_the_beginning_of_what_the_headline_says() {
+        let alerts = [
+            AlertLine { fired_at: ago(50), ..fires("CpuUtilization", Severity::Warning) },
+            AlertLine { fired_at: ago(40), ..fires("DbPoolUtilization", Severity::Critical) },
+            AlertLine { fired_at: ago(30), ..fires("HttpErrorRatio", Severity::Warning) },
+            AlertLine { fired_at: ago(20), since: ago(1), ..fires("HttpErrorRatio", Severity::Critical) },
+            AlertLine { fired_at: ago(10), ..fires("HttpErrorRatio", Severity::Critical) },
+        ];
+        let verdict = judged(&shop(), &alerts);
+        assert_eq!((verdict.headline.as_str(), verdict.since), ("SHOP IS FAILING", ago(20)));
+    }
+
+    #[test]
+    fn what_is_worse_than_every_alert_is_the_headline_without_a_beginning() {
+        let mut shop = shop();
+        let warned = [AlertLine { fired_at: ago(5), ..fires("CpuUtilization", Severity::Warning) }];
+        shop.requests.error_ratio = Some(0.02);
+        let verdict = judged(&shop, &warned);
+        assert_eq!((verdict.headline.as_str(), verdict.since), ("SHOP NEEDS A LOOK", ago(5)));
+        shop.requests.error_ratio = Some(0.2);
+        let verdict = judged(&shop, &warned);
+        let said = (verdict.severity, verdict.headline.as_str(), verdict.since);
+        assert_eq!(said, (Severity::Critical, "SHOP IS FAILING", None));
     }
 }

@@ -239,6 +239,7 @@ pub(crate) fn shop_without_connections() -> Picture {
         let lasted = Duration::from_secs(ago);
         (alert.stage, alert.level, alert.since, alert.lasted) = (stage, level, Some(NOW - lasted), Some(lasted));
         alert.target = "http://127.0.0.1:9464".into();
+        alert.fired_at = alert.since.filter(|_| stage == AlertStage::Firing);
         alert.progress = (stage == AlertStage::Pending).then_some(0.41);
     }
     let told = [
