@@ -183,7 +183,7 @@ impl State {
             Action::NextTarget => self.choose_target(true, known),
             Action::PreviousTarget => self.choose_target(false, known),
             Action::NextWindow => self.screen.window = self.screen.window.next(),
-            Action::Open => self.open(known),
+            Action::Open => self.open(known, now),
             Action::Back => self.go_back(),
             Action::Help => self.screen.help = if self.screen.help.is_some() { None } else { Some(0) },
         }
@@ -234,18 +234,20 @@ impl State {
         }
     }
 
-    /// In the fleet, shows the selected target; elsewhere the detail of the selected row.
-    fn open(&mut self, known: Known<'_>) {
-        if self.screen.view != View::Targets {
-            self.screen.detail = page::sort_columns(self.screen.view) > 0;
+    /// In the fleet, shows the selected target; elsewhere the detail of the selected row, which stays selected wherever
+    /// the order takes it.
+    fn open(&mut self, known: Known<'_>, now: UnixMillis) {
+        if self.screen.detail {
             return;
         }
         let readings = self.readings(known);
-        let identities = page::row_identities(&readings, &[], &self.screen);
-        let chosen =
-            self.screen.table().selected.filter(|row| identities.contains(row)).or(identities.into_iter().next());
-        let at = chosen.and_then(|row| readings.iter().position(|target| page::target_identity(target) == row));
-        if let Some(at) = at {
+        let identities = page::row_identities(&readings, &self.alerts(known, now), &self.screen);
+        let chosen = self.screen.table().selected.filter(|row| identities.contains(row));
+        let Some(row) = chosen.or(identities.into_iter().next()) else { return };
+        if self.screen.view != View::Targets {
+            self.screen.table_mut().selected = Some(row);
+            self.screen.detail = true;
+        } else if let Some(at) = readings.iter().position(|target| page::target_identity(target) == row) {
             self.screen.target = at;
             self.choose_view(View::Overview);
         }
@@ -278,9 +280,12 @@ mod tests {
     use std::time::Duration;
 
     use crossterm::event::{KeyCode, KeyModifiers};
+    use ratatui::buffer::Buffer;
+    use ratatui::layout::Rect;
 
     use super::*;
     use crate::model::Settings;
+    use crate::model::fixture::Document;
     use crate::source::{Failure, Outcome};
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -380,6 +385,64 @@ mod tests {
         let mut desk = Desk::new();
         desk.press("0sjj\n");
         assert_eq!((desk.screen().view, desk.screen().target), (View::Overview, 2));
+    }
+
+    #[test]
+    fn a_target_stays_selected_when_it_answers_for_the_first_time() {
+        let mut desk = Desk::new();
+        desk.press("0jj");
+        let chosen = desk.screen().table().selected.clone().unwrap();
+        let at = ["a:1", "b:2", "c:3"].iter().position(|name| *name == chosen).unwrap();
+        desk.model.absorb(&Outcome { target: at, ..Document::at(10).arrives(NOW.0) });
+        desk.press("\n");
+        assert_eq!((desk.screen().view, desk.screen().target), (View::Overview, at));
+    }
+
+    #[test]
+    fn the_selection_passes_queries_of_two_systems_with_one_name() {
+        let mut desk = Desk::new();
+        let query = |document: Document, system: &str, count: usize| {
+            let labels = [("db.query.summary", "SELECT users"), ("db.system.name", system)];
+            document.durations("db.client.operation.duration", &labels, &vec![0.01; count])
+        };
+        let systems = [("mysql", 3), ("postgresql", 2), ("sqlite", 1)];
+        let document =
+            systems.into_iter().fold(Document::at(10), |document, (system, count)| query(document, system, count));
+        desk.model.absorb(&document.arrives(NOW.0));
+        desk.press("3jj");
+        assert_eq!(desk.screen().table().selected.as_deref(), Some("SELECT users sqlite"));
+    }
+
+    #[test]
+    fn the_detail_stays_with_its_row_and_says_when_that_is_gone() {
+        let mut desk = Desk::new();
+        let requests = |seconds, routes: &[(&str, usize)]| {
+            let add = |document: Document, &(route, count): &(&str, usize)| document.requests(route, "200", count, 0.1);
+            routes.iter().fold(Document::at(seconds), add).arrives(NOW.0 + seconds * 1_000)
+        };
+        desk.model.absorb(&requests(1, &[("/b", 1), ("/a", 9)]));
+        desk.press("2s\n");
+        let opened = desk.screen().table().selected.clone();
+        assert!(opened.is_some() && desk.screen().detail);
+        desk.press("S");
+        assert_eq!(desk.screen().table().selected, opened);
+        desk.state.screen.table_mut().selected = Some("GET /gone".to_owned());
+        let drawn = desk.show(NOW, |scene| {
+            let area = Rect::new(0, 0, 80, 24);
+            let mut buffer = Buffer::empty(area);
+            page::draw(scene, &mut buffer, area);
+            buffer.content().iter().map(ratatui::buffer::Cell::symbol).collect::<String>()
+        });
+        assert!(drawn.contains("GET /gone is not there any more; esc goes back"), "{drawn}");
+        desk.press("\n\u{1b}");
+        assert!(!desk.screen().detail);
+    }
+
+    #[test]
+    fn a_view_without_rows_opens_nothing() {
+        let mut desk = Desk::new();
+        desk.press("9\n");
+        assert!(!desk.screen().detail);
     }
 
     #[test]

@@ -223,7 +223,15 @@ impl Row for AlertLine {
     ];
     const ORDER: usize = 0;
 
+    /// A rule without an alert has one row, whose target is whichever is the worst at the moment.
     fn identity(&self) -> String {
+        match self.stage {
+            AlertStage::Inactive => self.name.to_string(),
+            _ => format!("{} {}", self.name, place(self).text).trim_end().to_owned(),
+        }
+    }
+
+    fn searched(&self) -> String {
         format!("{} {} {} {}", self.name, self.level.word(), self.target, self.labels)
     }
 }
@@ -242,13 +250,16 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     let area = problems(scene, pen, area);
     let (summary, rest) = panel::split(area, 1);
     pen.write(summary, 0, &counts(pen, scene.alerts));
+    if scene.screen.detail {
+        return match table::pinned(scene.alerts, &choice) {
+            Some(alert) => detail(scene, pen, rest, alert),
+            None => pen.explain(rest, &table::gone(&choice)),
+        };
+    }
     if shown.is_empty() {
         return pen.explain(rest, &nothing_to_show(scene.alerts.len(), "alert rule", &choice.filter));
     }
     let Some(alert) = table::selected(&shown, &choice) else { return };
-    if scene.screen.detail {
-        return detail(scene, pen, rest, alert);
-    }
     let below = if rest.height >= 12 { 4 } else { 0 };
     let (rows, about) = panel::split(rest, rest.height - below);
     let rows =
@@ -407,6 +418,17 @@ mod tests {
         let waits = AlertRow { state: AlertState::Pending, level: Level::Info, ..fires() };
         assert!(AlertLine::at(&waits, NOW).urgency() > inhibited.urgency());
         assert_eq!((firing(&[inhibited]), firing(&[AlertLine::at(&fires(), NOW)])), ([0, 0, 0], [1, 0, 0]));
+    }
+
+    #[test]
+    fn an_alert_stays_itself_while_it_gets_worse() {
+        let target = Some("http://10.0.0.1:9464".into());
+        let mild = AlertLine::at(&AlertRow { level: Level::Warning, target: target.clone(), ..fires() }, NOW);
+        let bad = AlertLine::at(&AlertRow { target: target.clone(), ..fires() }, NOW);
+        assert_eq!(mild.identity(), bad.identity());
+        assert_ne!((mild.identity(), mild.searched()), (AlertLine::at(&fires(), NOW).identity(), bad.searched()));
+        let quiet = |target| AlertLine::at(&AlertRow { state: AlertState::Inactive, target, ..fires() }, NOW);
+        assert_eq!(quiet(target).identity(), quiet(None).identity());
     }
 
     #[test]

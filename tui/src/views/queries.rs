@@ -54,6 +54,10 @@ impl Row for QuerySummary {
     const ORDER: usize = 1;
 
     fn identity(&self) -> String {
+        format!("{} {}", name(self), self.system).trim_end().to_owned()
+    }
+
+    fn searched(&self) -> String {
         name(self).to_owned()
     }
 }
@@ -110,8 +114,11 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     let rate = pen.figure("", &rate(target.queries.rate)).to_vec();
     let first = [rate, percentiles(pen, &target.queries)].concat();
     let rest = panel::summary(pen, area, &[first, counts(pen, &target.queries)]);
-    if let (true, Some(query)) = (scene.screen.detail, chosen) {
-        return detail(scene, pen, rest, query);
+    if scene.screen.detail {
+        return match table::pinned(&target.query_summaries, &choice) {
+            Some(query) => detail(scene, pen, rest, query),
+            None => pen.explain(rest, &table::gone(&choice)),
+        };
     }
     let mut left_out = table::left_out::<QuerySummary>(area.width);
     let chart_rows = panel::chart_rows(rest.height, shown.len());

@@ -135,8 +135,11 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     let shown = table::ordered(&target.routes, &choice);
     let chosen = table::selected(&shown, &choice);
     let rest = summary(pen, area, &target.requests);
-    if let (true, Some(route)) = (scene.screen.detail, chosen) {
-        return detail(scene, pen, rest, route);
+    if scene.screen.detail {
+        return match table::pinned(&target.routes, &choice) {
+            Some(route) => detail(scene, pen, rest, route),
+            None => pen.explain(rest, &table::gone(&choice)),
+        };
     }
     let mut left_out = table::left_out::<Route>(area.width);
     let chart_rows = panel::chart_rows(rest.height, shown.len());

@@ -90,15 +90,20 @@ pub trait Row: Sized + 'static {
     /// The column that orders the rows unless another is chosen.
     const ORDER: usize;
 
-    /// What identifies a row among its kind; the filter searches in it.
+    /// What identifies a row among its kind for as long as it exists: nothing that changes while it is looked at.
     fn identity(&self) -> String;
+
+    /// What the filter searches in.
+    fn searched(&self) -> String {
+        self.identity()
+    }
 }
 
 /// The rows that the filter lets through, in the chosen order.
 pub fn ordered<'r, R: Row>(rows: impl IntoIterator<Item = &'r R>, choice: &TableChoice) -> Vec<&'r R> {
     let wanted = choice.filter.to_lowercase();
     let mut shown: Vec<&R> =
-        rows.into_iter().filter(|row| wanted.is_empty() || row.identity().to_lowercase().contains(&wanted)).collect();
+        rows.into_iter().filter(|row| wanted.is_empty() || row.searched().to_lowercase().contains(&wanted)).collect();
     let Some(column) = R::COLUMNS.get(choice.sort.unwrap_or(R::ORDER)) else { return shown };
     shown.sort_by(|a, b| column.key.compare(column, (*a, *b), choice.reversed));
     shown
@@ -112,6 +117,20 @@ pub fn identities<'r, R: Row>(rows: impl IntoIterator<Item = &'r R>, choice: &Ta
 /// The selected row: the chosen one while it is shown, else the first.
 pub fn selected<'r, R: Row>(shown: &[&'r R], choice: &TableChoice) -> Option<&'r R> {
     shown.get(selected_index(shown, choice)).copied()
+}
+
+/// The row whose detail is shown: the chosen one, whether the filter lets it through or not; nothing when it is gone. The
+/// first while none is chosen.
+pub fn pinned<'r, R: Row>(rows: &'r [R], choice: &TableChoice) -> Option<&'r R> {
+    match &choice.selected {
+        Some(wanted) => rows.iter().find(|row| row.identity() == *wanted),
+        None => ordered(rows, choice).first().copied(),
+    }
+}
+
+/// What is said in place of the detail of a row that is gone.
+pub fn gone(choice: &TableChoice) -> String {
+    format!("{} is not there any more; esc goes back", choice.selected.as_deref().unwrap_or("the row"))
 }
 
 fn selected_index<R: Row>(shown: &[&R], choice: &TableChoice) -> usize {
@@ -287,6 +306,19 @@ mod tests {
     fn the_filter_ignores_case() {
         let choice = TableChoice { filter: "P".to_owned(), sort: Some(0), ..TableChoice::default() };
         assert_eq!(identities(&FRUITS, &choice), ["apple", "pear", "plum"]);
+    }
+
+    #[test]
+    fn the_detail_is_of_the_chosen_row_or_of_none() {
+        let choose = |name: &str| TableChoice {
+            selected: Some(name.to_owned()),
+            filter: "apple".to_owned(),
+            ..TableChoice::default()
+        };
+        assert_eq!(pinned(&FRUITS, &choose("fig")).map(|fruit| fruit.0), Some("fig"));
+        assert!(pinned(&FRUITS, &choose("kiwi")).is_none());
+        assert_eq!(gone(&choose("kiwi")), "kiwi is not there any more; esc goes back");
+        assert_eq!(pinned(&FRUITS, &TableChoice::default()).map(|fruit| fruit.0), Some("pear"));
     }
 
     #[test]

@@ -120,6 +120,10 @@ impl Row for TargetReading {
     const ORDER: usize = 0;
 
     fn identity(&self) -> String {
+        self.target.to_string()
+    }
+
+    fn searched(&self) -> String {
         let service = service(self).text;
         format!("{} {service}", self.target)
     }
