@@ -76,6 +76,20 @@ impl View {
         ['1', '2', '3', '4', '5', '6', '7', '8', '9', '0'][at]
     }
 
+    /// Whether it has rows, to be filtered and put in order.
+    pub fn has_rows(self) -> bool {
+        !matches!(self, Self::Overview | Self::Heap | Self::Runtime)
+    }
+
+    /// What its rows open; none for a view without rows, and for one that shows all of a row already.
+    fn opens(self) -> Option<Opens> {
+        match self {
+            Self::Requests | Self::Queries | Self::Alerts => Some(Opens::Detail),
+            Self::Targets => Some(Opens::Target),
+            Self::Overview | Self::Pools | Self::Caches | Self::Queues | Self::Heap | Self::Runtime => None,
+        }
+    }
+
     /// The view that many places further, around the end.
     #[must_use]
     pub fn step(self, forward: bool) -> Self {
@@ -83,6 +97,15 @@ impl View {
         let count = Self::ALL.len();
         Self::ALL[(at + if forward { 1 } else { count - 1 }) % count]
     }
+}
+
+/// What the key that opens a row shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opens {
+    /// The row's detail.
+    Detail,
+    /// The target that the row is about.
+    Target,
 }
 
 /// How much time the charts show.
@@ -164,6 +187,11 @@ pub struct Screen {
 }
 
 impl Screen {
+    /// What the selected row opens; none where rows open nothing, and in a detail.
+    pub fn opens(&self) -> Option<Opens> {
+        self.view.opens().filter(|_| !self.detail)
+    }
+
     /// What is chosen in the table of the view shown.
     pub fn table(&self) -> TableChoice {
         self.tables.get(&self.view).cloned().unwrap_or_default()

@@ -208,6 +208,23 @@ fn every_view_can_be_drawn_at_every_size_down_to_nothing() {
 }
 
 #[test]
+fn the_footer_offers_only_keys_that_do_something() {
+    for (wanted, offered) in [
+        (View::Overview, "views  p pause"),
+        (View::Requests, "views  enter detail  / filter  s sort  p pause"),
+        (View::Pools, "views  / filter  s sort  p pause"),
+        (View::Caches, "views  / filter  s sort  p pause"),
+        (View::Queues, "views  / filter  s sort  p pause"),
+        (View::Alerts, "views  enter detail  / filter  s sort  p pause"),
+        (View::Targets, "views  enter show  / filter  s sort  p pause"),
+    ] {
+        let drawn = view(wanted).drawn(160, 50);
+        let footer = drawn.lines().last().expect("a frame has rows");
+        assert!(footer.contains(offered), "{wanted:?}: {footer}");
+    }
+}
+
+#[test]
 fn severity_is_said_in_words_beside_its_colour() {
     let drawn = shop_without_connections().drawn(80, 24);
     for said in ["SHOP IS FAILING", "since 03:02:02 (12m05s)", "critical", "\"primary\" 10/10 busy, 37 waiting"] {

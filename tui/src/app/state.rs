@@ -7,7 +7,7 @@ use heartline_shared::UnixMillis;
 use crate::alerting::{AlertRow, Board};
 use crate::keymap::{Action, Context, action};
 use crate::model::{Model, Target, TargetReading};
-use crate::screen::{Screen, TableChoice, View};
+use crate::screen::{Opens, Screen, TableChoice, View};
 use crate::text::Text;
 use crate::views::alerts::AlertLine;
 use crate::views::{Charts, Scene, Theme, help, page};
@@ -168,7 +168,7 @@ impl State {
                 let table = self.screen.table_mut();
                 table.reversed = !table.reversed;
             }
-            Action::StartFilter => self.screen.filtering = page::sort_columns(self.screen.view) > 0,
+            Action::StartFilter => self.screen.filtering = self.screen.view.has_rows(),
             Action::FilterCharacter(character) => self.type_character(character),
             Action::FilterDelete => {
                 self.screen.table_mut().filter.pop();
@@ -202,12 +202,9 @@ impl State {
     }
 
     fn choose_next_sort(&mut self) {
-        let columns = page::sort_columns(self.screen.view);
-        let default = page::default_sort(self.screen.view);
-        let table = self.screen.table_mut();
-        if columns > 0 {
-            table.sort = Some((table.sort.unwrap_or(default) + 1) % columns);
-            table.reversed = false;
+        if let Some(column) = page::next_sort(self.screen.view, self.screen.table().sort) {
+            let table = self.screen.table_mut();
+            (table.sort, table.reversed) = (Some(column), false);
         }
     }
 
@@ -237,19 +234,21 @@ impl State {
     /// In the fleet, shows the selected target; elsewhere the detail of the selected row, which stays selected wherever
     /// the order takes it.
     fn open(&mut self, known: Known<'_>, now: UnixMillis) {
-        if self.screen.detail {
-            return;
-        }
+        let Some(opens) = self.screen.opens() else { return };
         let readings = self.readings(known);
         let identities = page::row_identities(&readings, &self.alerts(known, now), &self.screen);
         let chosen = self.screen.table().selected.filter(|row| identities.contains(row));
         let Some(row) = chosen.or(identities.into_iter().next()) else { return };
-        if self.screen.view != View::Targets {
-            self.screen.table_mut().selected = Some(row);
-            self.screen.detail = true;
-        } else if let Some(at) = readings.iter().position(|target| page::target_identity(target) == row) {
-            self.screen.target = at;
-            self.choose_view(View::Overview);
+        match opens {
+            Opens::Detail => {
+                self.screen.table_mut().selected = Some(row);
+                self.screen.detail = true;
+            }
+            Opens::Target => {
+                let Some(at) = readings.iter().position(|target| page::target_identity(target) == row) else { return };
+                self.screen.target = at;
+                self.choose_view(View::Overview);
+            }
         }
     }
 
@@ -474,9 +473,30 @@ mod tests {
         let mut desk = Desk::new();
         desk.press("0S");
         assert!(desk.screen().table().reversed);
-        desk.press(&"s".repeat(page::sort_columns(View::Targets)));
-        assert_eq!(desk.screen().table().sort, Some(page::default_sort(View::Targets)));
+        let columns: Vec<Option<usize>> = (0..11)
+            .map(|_| {
+                desk.press("s");
+                desk.screen().table().sort
+            })
+            .collect();
+        assert_eq!(columns, (1..11).chain([0]).map(Some).collect::<Vec<_>>());
         assert!(!desk.screen().table().reversed);
+    }
+
+    #[test]
+    fn a_view_whose_rows_open_nothing_leaves_enter_and_escape_alone() {
+        for view in ["4", "5", "6"] {
+            let mut desk = Desk::new();
+            let document = Document::at(10)
+                .number("db.client.connection.max", &[("db.client.connection.pool.name", "main")], 9.0)
+                .number("heartline.cache.size", &[("cache.name", "users"), ("cache.tier", "l1")], 9.0)
+                .number("heartline.job.count", &[("queue.name", "email"), ("job.state", "waiting")], 9.0);
+            desk.model.absorb(&document.arrives(NOW.0));
+            desk.press(&format!("{view}j"));
+            assert!(desk.screen().table().selected.is_some(), "{view} has a row");
+            desk.press("\n\u{1b}");
+            assert_eq!(desk.screen().view, View::Overview);
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use ratatui::layout::Rect;
 
 use super::pen::{Pen, Piece, width};
 use super::scene::Scene;
-use crate::keymap::{BINDINGS, Binding, Context};
+use crate::keymap::{Action, BINDINGS, Binding, Context};
+use crate::screen::Opens;
 
 /// What the keys mean at the moment.
 pub fn context(scene: &Scene<'_>) -> Context {
@@ -29,8 +30,12 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
         line.push(Piece::new("  ", pen.theme.text()));
     }
     let context = context(scene);
-    for binding in BINDINGS.iter().filter(|binding| binding.context == context && !binding.word.is_empty()) {
-        let keys = hint(pen, binding);
+    for binding in BINDINGS.iter().filter(|binding| binding.context == context) {
+        let word = word(scene, binding);
+        if word.is_empty() {
+            continue;
+        }
+        let keys = hint(pen, binding, word);
         if width(&line) + width(&keys) <= area.width {
             line.extend(keys);
         }
@@ -38,7 +43,20 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     pen.write(area, 0, &line);
 }
 
-fn hint(pen: &Pen<'_>, binding: &Binding) -> Vec<Piece> {
+/// What a key does in what is shown, in one word; empty when it does nothing there, or is not worth the room.
+fn word(scene: &Scene<'_>, binding: &Binding) -> &'static str {
+    match binding.keys.first().map(|(_, action)| *action) {
+        Some(Action::Open) => match scene.screen.opens() {
+            Some(Opens::Detail) => "detail",
+            Some(Opens::Target) => "show",
+            None => "",
+        },
+        Some(Action::StartFilter | Action::NextSort) if !scene.screen.view.has_rows() => "",
+        _ => binding.word,
+    }
+}
+
+fn hint(pen: &Pen<'_>, binding: &Binding, word: &str) -> Vec<Piece> {
     let keys = binding.written.split(',').next().unwrap_or_default();
-    vec![Piece::new(keys, pen.theme.key()), Piece::new(format!(" {}  ", binding.word), pen.theme.dim())]
+    vec![Piece::new(keys, pen.theme.key()), Piece::new(format!(" {word}  "), pen.theme.dim())]
 }

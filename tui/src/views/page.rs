@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use super::alerts::AlertLine;
 use super::pen::Pen;
 use super::scene::Scene;
-use super::table::{Row, identities};
+use super::table::{Row, identities, next_order};
 use super::{alerts, caches, footer, header, heap, help, overview, pools, queries, queues, requests, runtime, targets};
 use crate::model::TargetReading;
 use crate::model::reading::{Cache, Pool, QuerySummary, Queue, Route};
@@ -85,31 +85,17 @@ pub fn row_identities(targets: &[&TargetReading], alerts: &[AlertLine], screen: 
     }
 }
 
-/// How many columns the table of a view can be ordered by; zero without a table.
-pub fn sort_columns(view: View) -> usize {
+/// The next column that can order the table of a view in which `chosen` is chosen; nothing without a table.
+pub fn next_sort(view: View, chosen: Option<usize>) -> Option<usize> {
     match view {
-        View::Overview | View::Heap | View::Runtime => 0,
-        View::Requests => Route::COLUMNS.len(),
-        View::Queries => QuerySummary::COLUMNS.len(),
-        View::Pools => Pool::COLUMNS.len(),
-        View::Caches => Cache::COLUMNS.len(),
-        View::Queues => Queue::COLUMNS.len(),
-        View::Alerts => AlertLine::COLUMNS.len(),
-        View::Targets => TargetReading::COLUMNS.len(),
-    }
-}
-
-/// The column that orders the table of a view unless another is chosen; zero without a table.
-pub fn default_sort(view: View) -> usize {
-    match view {
-        View::Overview | View::Heap | View::Runtime => 0,
-        View::Requests => Route::ORDER,
-        View::Queries => QuerySummary::ORDER,
-        View::Pools => Pool::ORDER,
-        View::Caches => Cache::ORDER,
-        View::Queues => Queue::ORDER,
-        View::Alerts => AlertLine::ORDER,
-        View::Targets => TargetReading::ORDER,
+        View::Overview | View::Heap | View::Runtime => None,
+        View::Requests => Some(next_order::<Route>(chosen)),
+        View::Queries => Some(next_order::<QuerySummary>(chosen)),
+        View::Pools => Some(next_order::<Pool>(chosen)),
+        View::Caches => Some(next_order::<Cache>(chosen)),
+        View::Queues => Some(next_order::<Queue>(chosen)),
+        View::Alerts => Some(next_order::<AlertLine>(chosen)),
+        View::Targets => Some(next_order::<TargetReading>(chosen)),
     }
 }
 

@@ -49,7 +49,7 @@ impl Row for QuerySummary {
         Column::number("slow", 5, 6, |query| optional(query.slow), |query| query.slow.map(|slow| slow as f64)),
         Column::number("rows", 5, 8, |query| Cell::new(known(query.rows_mean, count)), |query| query.rows_mean),
         Column::number("total", 6, 7, |query| optional(Some(query.total)), |query| Some(query.total as f64)),
-        Column::number("system", 10, 9, |query| Cell::new(query.system.as_str()), |_| None),
+        Column::unordered("system", 10, 9, |query| Cell::new(query.system.as_str())),
     ];
     const ORDER: usize = 1;
 

@@ -40,7 +40,7 @@ pub struct Column<R> {
     rank: u8,
     name: bool,
     cell: fn(&R) -> Cell,
-    key: Order<R>,
+    order: Option<Order<R>>,
 }
 
 /// What a column orders rows by.
@@ -74,12 +74,17 @@ impl<R> Column<R> {
         cell: fn(&R) -> Cell,
         key: fn(&R) -> Option<f64>,
     ) -> Self {
-        Self { title, width, rank, name: false, cell, key: Order::Number(key) }
+        Self { title, width, rank, name: false, cell, order: Some(Order::Number(key)) }
+    }
+
+    /// A column like one of numbers, of what has no order: values in several units, words that say little.
+    pub const fn unordered(title: &'static str, width: u16, rank: u8, cell: fn(&R) -> Cell) -> Self {
+        Self { title, width, rank, name: false, cell, order: None }
     }
 
     /// A column of texts, left-aligned, that takes the room that is left and is left out in the order of `rank`.
     pub const fn name(title: &'static str, width: u16, rank: u8, cell: fn(&R) -> Cell) -> Self {
-        Self { title, width, rank, name: true, cell, key: Order::Text }
+        Self { title, width, rank, name: true, cell, order: Some(Order::Text) }
     }
 }
 
@@ -104,9 +109,18 @@ pub fn ordered<'r, R: Row>(rows: impl IntoIterator<Item = &'r R>, choice: &Table
     let wanted = choice.filter.to_lowercase();
     let mut shown: Vec<&R> =
         rows.into_iter().filter(|row| wanted.is_empty() || row.searched().to_lowercase().contains(&wanted)).collect();
-    let Some(column) = R::COLUMNS.get(choice.sort.unwrap_or(R::ORDER)) else { return shown };
-    shown.sort_by(|a, b| column.key.compare(column, (*a, *b), choice.reversed));
+    let column = R::COLUMNS.get(choice.sort.unwrap_or(R::ORDER));
+    if let Some((column, order)) = column.and_then(|column| Some((column, column.order.as_ref()?))) {
+        shown.sort_by(|a, b| order.compare(column, (*a, *b), choice.reversed));
+    }
     shown
+}
+
+/// The column that orders the rows after the chosen one, around the end; columns without an order are passed over.
+pub fn next_order<R: Row>(chosen: Option<usize>) -> usize {
+    let (at, count) = (chosen.unwrap_or(R::ORDER), R::COLUMNS.len());
+    let mut further = (1..=count).map(|step| (at + step) % count);
+    further.find(|at| R::COLUMNS[*at].order.is_some()).unwrap_or(R::ORDER)
 }
 
 /// The identities of these rows, for moving the selection.
@@ -275,6 +289,7 @@ mod tests {
         const COLUMNS: &'static [Column<Self>] = &[
             Column::name("fruit", 6, 0, |fruit| Cell::new(fruit.0)),
             Column::number("kilos", 5, 1, |fruit| Cell::new(known(fruit.1, count)), |fruit| fruit.1),
+            Column::unordered("unit", 4, 2, |_| Cell::new("kg")),
         ];
         const ORDER: usize = 1;
 
@@ -300,6 +315,11 @@ mod tests {
         let choice = TableChoice::default();
         assert_eq!(names(&choice), ["pear", "apple", "fig", "plum"]);
         assert_eq!(names(&TableChoice { reversed: true, ..choice }), ["fig", "apple", "pear", "plum"]);
+    }
+
+    #[test]
+    fn a_column_without_an_order_is_passed_over() {
+        assert_eq!((next_order::<Fruit>(Some(0)), next_order::<Fruit>(None)), (1, 0));
     }
 
     #[test]
@@ -339,6 +359,6 @@ mod tests {
     #[test]
     fn a_narrow_table_leaves_out_the_least_important_column() {
         assert_eq!(drawn((10, 2), &TableChoice::default()), "  fruit\n▸ pear");
-        assert_eq!(left_out::<Fruit>(10), ["kilos"]);
+        assert_eq!(left_out::<Fruit>(10), ["kilos", "unit"]);
     }
 }
