@@ -397,7 +397,7 @@ mod tests {
             targets: &[target],
             charts: None,
             alerts,
-            problems: &[],
+            problems: &crate::alerting::Problems::default(),
             screen: &Screen::default(),
             now: NOW,
             paused: None,
