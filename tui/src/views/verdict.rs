@@ -428,30 +428,30 @@ mod tests {
         }
     }
 
-    fn ago(minutes: u64) -> Option<UnixMillis> {
-        Some(NOW - Duration::from_mins(minutes))
+    fn ago(minutes: u64) -> UnixMillis {
+        NOW - Duration::from_mins(minutes)
     }
 
     #[test]
     fn since_when_is_the_beginning_of_what_the_headline_says() {
         let alerts = [
-            AlertLine { fired_at: ago(50), ..fires("CpuUtilization", Severity::Warning) },
-            AlertLine { fired_at: ago(40), ..fires("DbPoolUtilization", Severity::Critical) },
-            AlertLine { fired_at: ago(30), ..fires("HttpErrorRatio", Severity::Warning) },
-            AlertLine { fired_at: ago(20), since: ago(1), ..fires("HttpErrorRatio", Severity::Critical) },
-            AlertLine { fired_at: ago(10), ..fires("HttpErrorRatio", Severity::Critical) },
+            AlertLine { fired_at: Some(ago(50)), ..fires("CpuUtilization", Severity::Warning) },
+            AlertLine { fired_at: Some(ago(40)), ..fires("DbPoolUtilization", Severity::Critical) },
+            AlertLine { fired_at: Some(ago(30)), ..fires("HttpErrorRatio", Severity::Warning) },
+            AlertLine { fired_at: Some(ago(20)), since: Some(ago(1)), ..fires("HttpErrorRatio", Severity::Critical) },
+            AlertLine { fired_at: Some(ago(10)), ..fires("HttpErrorRatio", Severity::Critical) },
         ];
         let verdict = judged(&shop(), &alerts);
-        assert_eq!((verdict.headline.as_str(), verdict.since), ("SHOP IS FAILING", ago(20)));
+        assert_eq!((verdict.headline.as_str(), verdict.since), ("SHOP IS FAILING", Some(ago(20))));
     }
 
     #[test]
     fn what_is_worse_than_every_alert_is_the_headline_without_a_beginning() {
         let mut shop = shop();
-        let warned = [AlertLine { fired_at: ago(5), ..fires("CpuUtilization", Severity::Warning) }];
+        let warned = [AlertLine { fired_at: Some(ago(5)), ..fires("CpuUtilization", Severity::Warning) }];
         shop.requests.error_ratio = Some(0.02);
         let verdict = judged(&shop, &warned);
-        assert_eq!((verdict.headline.as_str(), verdict.since), ("SHOP NEEDS A LOOK", ago(5)));
+        assert_eq!((verdict.headline.as_str(), verdict.since), ("SHOP NEEDS A LOOK", Some(ago(5))));
         shop.requests.error_ratio = Some(0.2);
         let verdict = judged(&shop, &warned);
         let said = (verdict.severity, verdict.headline.as_str(), verdict.since);
