@@ -85,6 +85,42 @@ pub enum Chart {
     QuerySummaryP95(Text),
 }
 
+impl Chart {
+    /// Whether it is of one pool, cache, queue, route or query, of which a target may have any number.
+    pub(super) fn is_named(&self) -> bool {
+        match self {
+            Self::PoolUsed(_)
+            | Self::PoolPending(_)
+            | Self::CacheHitRatio { .. }
+            | Self::QueueWaiting(_)
+            | Self::QueueActive(_)
+            | Self::QueueCompletedRate(_)
+            | Self::RouteRate { .. }
+            | Self::RouteP95 { .. }
+            | Self::QuerySummaryRate(_)
+            | Self::QuerySummaryP95(_) => true,
+            Self::RequestRate
+            | Self::RequestErrorRatio
+            | Self::RequestCancelledRate
+            | Self::RequestP50
+            | Self::RequestP95
+            | Self::RequestP99
+            | Self::RequestsInFlight
+            | Self::QueryRate
+            | Self::QueryErrorRatio
+            | Self::QueryP95
+            | Self::HeapAllocated
+            | Self::HeapResident
+            | Self::ProcessRss
+            | Self::ProcessCpu
+            | Self::RuntimeUtilization
+            | Self::RuntimeScheduleDelayP99
+            | Self::RuntimeTasks
+            | Self::PollSeconds => false,
+        }
+    }
+}
+
 /// The time axis of a chart: `columns` values that end at `end` and together span `span`.
 ///
 /// Column edges lie on multiples of the column's width, so that a sliding chart moves by whole columns.

@@ -70,6 +70,11 @@ impl History {
         self.newest = Some((at, value));
     }
 
+    /// When the newest value arrived.
+    pub(super) fn newest_at(&self) -> Option<UnixMillis> {
+        self.newest.map(|(at, _)| at)
+    }
+
     /// One value for each column of `axis`; `None` where nothing is known.
     pub(super) fn columns(&self, axis: Axis) -> Vec<Option<f64>> {
         let (start, width) = axis.edges();

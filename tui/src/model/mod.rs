@@ -1,10 +1,11 @@
 //! What is known of each target: bounded history, counters turned into rates, restarts, staleness. No drawing, no
 //! sockets, no clock: `now` is a parameter.
 //!
-//! `store` holds the newest value of every series, `frames` what was counted between documents, `history` the charts,
+//! `store` holds the newest value of every series, `frames` what was counted between documents, `history` one chart and `charts` all of a target,
 //! `figures` turns the first two into a [`TargetReading`], `target` ties them together.
 
 pub mod chart;
+mod charts;
 mod figures;
 mod frames;
 mod history;

@@ -1,15 +1,14 @@
 //! One target over time: merges documents, notices restarts and silence, and keeps its reading and charts up to date.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heartline_shared::{Snapshot, UnixMillis};
 
 use super::Settings;
 use super::chart::{Axis, Chart};
+use super::charts::Charts;
 use super::figures::{self, Extras, View};
 use super::frames::{Frame, Frames, Window};
-use super::history::History;
 use super::reading::{Freshness, PollReading, TargetReading};
 use super::store::{Continuity, Store};
 use crate::source::{Outcome, Past};
@@ -21,8 +20,6 @@ pub const FAILURES_TO_DOWN: u32 = 3;
 const RESTARTS_MAX: usize = 64;
 /// The longest frame of the past whose figures are shown for all of its time; a longer one was a silence.
 const FILLED_MAX: Duration = Duration::from_secs(90);
-/// How many charts a target may have; pools, caches and queues beyond them have none.
-const CHARTS_MAX: usize = 96;
 /// How much longer than the silence before it a new process may have been up and still be counted from its start.
 const UPTIME_SLACK: Duration = Duration::from_secs(2);
 
@@ -34,7 +31,7 @@ pub struct Target {
     store: Store,
     extras: Extras,
     frames: Frames,
-    charts: BTreeMap<Chart, History>,
+    charts: Charts,
     process: Option<Process>,
     generation: Option<u64>,
     answered_at: Option<UnixMillis>,
@@ -89,7 +86,7 @@ impl Target {
             store: Store::default(),
             extras: Extras::default(),
             frames: Frames::new(frames_bytes),
-            charts: BTreeMap::new(),
+            charts: Charts::new(settings),
             process: None,
             generation: None,
             answered_at: None,
@@ -114,7 +111,7 @@ impl Target {
             | Chart::RouteP95 { .. }
             | Chart::QuerySummaryRate(_)
             | Chart::QuerySummaryP95(_) => figures::detail::columns(&self.store, &self.frames, chart, axis),
-            _ => self.charts.get(chart).map_or_else(|| vec![None; axis.columns], |history| history.columns(axis)),
+            _ => self.charts.columns(chart, axis),
         }
     }
 
@@ -215,16 +212,8 @@ impl Target {
         let filled = span.as_secs_f64().min(FILLED_MAX.as_secs_f64()) / step.as_secs_f64() - 0.5;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number of steps")]
         let filled = if span > self.settings.stale_after() { filled as u32 } else { 0 };
-        for (chart, fold, value) in figures::charted(&self.reading) {
-            if !self.charts.contains_key(&chart) && self.charts.len() >= CHARTS_MAX {
-                continue;
-            }
-            let new = || History::new(fold, self.settings.interval, self.settings.stale_after());
-            let history = self.charts.entry(chart).or_insert_with(new);
-            for step_before in (0..=filled).rev() {
-                history.push(at - step * step_before, value);
-            }
-        }
+        let times: Vec<UnixMillis> = (0..=filled).rev().map(|step_before| at - step * step_before).collect();
+        self.charts.push(figures::charted(&self.reading), &times);
     }
 
     pub(super) fn tick(&mut self, now: UnixMillis) {

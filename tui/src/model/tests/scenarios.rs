@@ -315,6 +315,35 @@ fn charts_have_a_gap_where_the_target_was_silent() {
     assert_eq!(target.chart(&Chart::PoolUsed(Text::new("none")), axis), vec![None; 25]);
 }
 
+#[test]
+fn many_queues_leave_room_for_the_charts_of_the_target_and_those_that_vanished_for_others() {
+    let document = |second: u64, queues: std::ops::Range<u32>| {
+        let start = Document::at(second).requests("/", "200", usize::try_from(second).unwrap() * 5, 0.02);
+        queues.fold(start, |document, queue| {
+            let name = format!("queue-{queue}");
+            let job = |state| [("queue.name", name.as_str()), ("job.state", state)];
+            let waiting = f64::from(queue);
+            document.number("heartline.job.count", &job("waiting"), waiting).number(
+                "heartline.job.count",
+                &job("active"),
+                1.0,
+            )
+        })
+    };
+    let chart = |model: &Model, chart: &Chart, second: u64| {
+        let axis = Axis { end: UnixMillis(OURS + second * 1_000), span: Duration::from_secs(1), columns: 1 };
+        model.targets()[0].chart(chart, axis)[0]
+    };
+    let waiting = |queue: u32| Chart::QueueWaiting(Text::new(&format!("queue-{queue}")));
+    let mut model = after([document(1, 0..50), document(2, 0..50)]);
+    assert_eq!(chart(&model, &Chart::RequestRate, 2), Some(5.0));
+    assert!(chart(&model, &Chart::RequestP95, 2).is_some());
+    model.absorb(&document(3, 40..60).arrives(OURS + 3_000));
+    assert_eq!(chart(&model, &waiting(55), 3), None, "a short absence is no end");
+    model.absorb(&document(90, 40..60).arrives(OURS + 90_000));
+    assert_eq!((chart(&model, &waiting(55), 90), chart(&model, &waiting(45), 90)), (Some(55.0), Some(45.0)));
+}
+
 /// Numbers that a hostile or broken agent might send.
 fn hostile() -> impl Strategy<Value = f64> {
     prop_oneof![Just(0.0), Just(-1.0), Just(1e300), Just(-1e300), Just(9.1e18), -1e3_f64..1e6, Just(f64::MIN_POSITIVE)]
