@@ -63,6 +63,18 @@ impl Scale {
         }
     }
 
+    /// The same beside an axis, where small numbers must differ from each other.
+    fn label(self, value: f64) -> String {
+        match self {
+            Self::Count if value != 0.0 && value.abs() < 1e-4 => format!("{value:.1e}"),
+            Self::Count if value != 0.0 && value.abs() < 0.1 => {
+                let written = format!("{value:.5}");
+                written.trim_end_matches('0').to_owned()
+            }
+            _ => self.write(value),
+        }
+    }
+
     /// The smallest round number that is not below `value`.
     fn round_up(self, value: f64) -> f64 {
         const STEPS: [f64; 9] = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0];
@@ -152,7 +164,7 @@ impl Chart<'_> {
         let rows = area.height - 1;
         let labelled = [(0, 1.0), (rows / 2, 0.5), (rows - 1, 0.0)];
         for (row, share) in labelled.into_iter().filter(|(_, share)| rows >= 5 || *share != 0.5) {
-            let label = self.scale.write(low + (high - low) * share);
+            let label = self.scale.label(low + (high - low) * share);
             let label = format!("{label:>width$} ", width = usize::from(LABELS) - 1);
             buffer.set_stringn(area.x, area.y + row, label, usize::from(LABELS), self.theme.dim());
         }
@@ -367,5 +379,18 @@ mod tests {
         chart.ground = Ground::Close;
         let (low, high) = chart.range();
         assert!(low > 90.0 && low <= 100.0 && (102.0..110.0).contains(&high), "{low} {high}");
+    }
+
+    #[test]
+    fn labels_of_a_rare_event_differ_from_each_other() {
+        for high in [0.000_004, 0.003_3, 0.004, 0.015, 0.08, 0.3] {
+            let mut chart = chart(&[Some(0.0), Some(high)], &[], Theme::coloured());
+            chart.scale = Scale::Count;
+            let shown = drawn(&chart);
+            let labels: Vec<&str> = shown.lines().filter_map(|line| line.get(..usize::from(LABELS))).collect();
+            let labels: Vec<&str> = labels.into_iter().map(str::trim).filter(|label| !label.is_empty()).collect();
+            assert_eq!(labels.len(), 3, "{shown}");
+            assert!(labels[0] != labels[1] && labels[1] != labels[2] && labels[2] == "0", "{shown}");
+        }
     }
 }

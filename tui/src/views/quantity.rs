@@ -85,7 +85,7 @@ pub fn percent(ratio: f64) -> String {
     }
 }
 
-/// A count or a rate as `0`, `0.25`, `3.4`, `842`, `12.4k`, `1.20M`: at most five columns.
+/// A count or a rate as `0`, `<0.01`, `0.25`, `3.4`, `842`, `12.4k`, `1.20M`: at most five columns.
 pub fn count(value: f64) -> String {
     const UNITS: [&str; 5] = ["", "k", "M", "G", "T"];
     if !value.is_finite() {
@@ -95,6 +95,9 @@ pub fn count(value: f64) -> String {
         return "0".to_owned();
     }
     let span = value.abs();
+    if span < 0.005 {
+        return "<0.01".to_owned();
+    }
     if span < 0.995 {
         return format!("{value:.2}");
     }
@@ -159,6 +162,12 @@ mod tests {
     fn counts_are_exact_up_to_ten_thousand() {
         let written = [0.0, 0.25, 3.44, 50.0, 1490.7, 9999.0, 12_400.0, 1_200_000.0].map(count);
         assert_eq!(written, ["0", "0.25", "3.4", "50", "1491", "9999", "12.4k", "1.20M"]);
+    }
+
+    #[test]
+    fn a_count_above_nothing_is_never_written_as_nothing() {
+        let written = [0.0, -0.0, 1.0 / 300.0, -1.0 / 300.0, 0.004_9, 0.005].map(count);
+        assert_eq!(written, ["0", "0", "<0.01", "<0.01", "<0.01", "0.01"]);
     }
 
     #[test]
