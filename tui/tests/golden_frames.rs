@@ -125,6 +125,26 @@ fn overview_of_a_target_that_went_down() {
 }
 
 #[test]
+fn what_was_last_measured_stays_and_what_is_unknown_is_never_nothing() {
+    let mut picture = leaking_shop();
+    picture.targets[0].queues[0].waiting = Some(6_000);
+    picture.go_down(Duration::from_secs(133));
+    let shown = picture.drawn(160, 50);
+    for known in ["LEAK SUSPECTED", "6000 waiting", "6003 waiting", "no rate is known since"] {
+        assert!(shown.contains(known), "{known}: {shown}");
+    }
+    for unknown in ["no leak", " 0/s", "does not shrink"] {
+        assert!(!shown.contains(unknown), "{unknown}: {shown}");
+    }
+    let target = &mut picture.targets[0];
+    target.heap.leak = None;
+    target.pools.iter_mut().for_each(|pool| pool.pending = None);
+    target.queues.iter_mut().for_each(|queue| queue.waiting = None);
+    let shown = picture.drawn(160, 50);
+    assert!(!shown.contains("no leak") && !shown.contains("0 waiting"), "{shown}");
+}
+
+#[test]
 fn overview_of_a_target_whose_data_is_stale() {
     let mut picture = quiet_shop();
     picture.go_stale(Duration::from_secs(14));

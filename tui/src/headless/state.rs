@@ -202,9 +202,10 @@ fn heap(text: &mut String, it: &Heap) {
         Trend::Unknown => "unknown",
     };
     let leak = match it.leak {
-        Leak::None => "none",
-        Leak::Watching => "watching",
-        Leak::Suspected => "suspected",
+        None => UNKNOWN,
+        Some(Leak::None) => "none",
+        Some(Leak::Watching) => "watching",
+        Some(Leak::Suspected) => "suspected",
     };
     line(
         text,

@@ -1,6 +1,7 @@
 //! One moment as a JSON object: the fixed shape that scripts and tests read. Additions are possible, changes are not.
 //!
-//! Unknown is `null`, never 0. Ratios are 0 to 1, times are seconds, sizes are bytes; totals count since the start of the
+//! Unknown is `null`, never 0 or "none": a leak verdict before the agent has one, a rate before the second answer. While the
+//! state is `down`, totals, levels and verdicts are as old as `age_seconds`, and rates and percentiles are `null`. Ratios are 0 to 1, times are seconds, sizes are bytes; totals count since the start of the
 //! target's process, rates and percentiles cover the window.
 
 use std::collections::BTreeMap;
@@ -105,7 +106,7 @@ struct Heap {
     limit_bytes: Option<u64>,
     trend: Trend,
     growth_bytes_per_second: Option<f64>,
-    leak: Leak,
+    leak: Option<Leak>,
     seconds_to_limit: Option<f64>,
 }
 

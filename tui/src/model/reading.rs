@@ -2,7 +2,8 @@
 //! How it was computed is not known here, and nothing here computes.
 //!
 //! `None` always means unknown, never zero: a rate needs two answers, a percentile needs a value in the window, a limit
-//! needs someone who set it. Totals count since the start of the target's process. Ratios are 0 to 1. Lists are sorted by
+//! needs someone who set it. Of a target that is down, totals and levels are those of its newest answer, as old as `age`
+//! says, and what needs a window is unknown. Totals count since the start of the target's process. Ratios are 0 to 1. Lists are sorted by
 //! what they are named by, so that rows keep their place; views sort otherwise if the user asks.
 
 mod system;
@@ -58,7 +59,7 @@ pub struct TargetReading {
     /// What the polls cost and left out.
     pub poll: PollReading,
     /// How much time the rates and percentiles below really cover: less than asked for in the beginning, `None` before
-    /// the second answer.
+    /// the second answer and while the target is down.
     pub window: Option<Duration>,
     /// All requests together.
     pub requests: Requests,
@@ -133,9 +134,9 @@ pub struct Requests {
     pub p95_seconds: Option<f64>,
     /// 99th percentile.
     pub p99_seconds: Option<f64>,
-    /// Requests in the window by status class.
-    pub statuses: StatusSplit,
-    /// Latencies in the window, on `latency_grid`; `None` before the second answer.
+    /// Requests in the window by status class; `None` without a window.
+    pub statuses: Option<StatusSplit>,
+    /// Latencies in the window, on `latency_grid`; `None` without a window.
     pub latency: Option<Arc<Histogram>>,
     /// The duration grid the target uses; `None` until it has answered with requests.
     pub latency_grid: Option<Arc<Grid>>,
@@ -185,8 +186,8 @@ pub struct Route {
     pub p99_seconds: Option<f64>,
     /// Mean latency.
     pub mean_seconds: Option<f64>,
-    /// Requests in the window by status class.
-    pub statuses: StatusSplit,
+    /// Requests in the window by status class; `None` without a window.
+    pub statuses: Option<StatusSplit>,
     /// Requests since the start by exact status (`"200"`), or by how they ended without one (`"cancelled"`, `"panic"`).
     pub by_status: Vec<(Text, u64)>,
 }

@@ -178,7 +178,7 @@ impl Target {
         self.process = Some(process);
         self.answered_at = Some(at);
         self.extras = Extras::of(snapshot);
-        self.compute(at, true);
+        self.compute(&self.frames.window(at, self.settings.window));
         self.record(at, if kind == Kind::Past && continuity == Continuity::Continued { span } else { Duration::ZERO });
     }
 
@@ -199,10 +199,9 @@ impl Target {
         self.reading.uptime = Some(process.uptime);
     }
 
-    /// Computes the figures. Of a target that is down only totals are known: rates and levels of the moment are not.
-    fn compute(&mut self, at: UnixMillis, live: bool) {
-        let window = if live { self.frames.window(at, self.settings.window) } else { Window::default() };
-        let view = View { store: &self.store, extras: &self.extras, window: &window, live };
+    /// Computes the figures: totals and levels as the newest document has them, rates and percentiles over `window`.
+    fn compute(&mut self, window: &Window) {
+        let view = View { store: &self.store, extras: &self.extras, window };
         figures::compute(&view, &mut self.reading);
     }
 
@@ -227,8 +226,8 @@ impl Target {
         let fell = state == Freshness::Down && self.reading.state != Freshness::Down;
         self.reading.age = age;
         self.reading.state = state;
-        if let Some(at) = self.answered_at.filter(|_| fell) {
-            self.compute(at, false);
+        if fell && self.answered_at.is_some() {
+            self.compute(&Window::default()); // what was last measured stays, what happens now is unknown
         }
     }
 }

@@ -95,8 +95,8 @@ pub fn overview(scene: &Scene<'_>, pen: &Pen<'_>) -> Panel {
     if lines.is_empty() {
         lines.push(vec![Piece::new("no cache is watched", pen.theme.dim())]);
     }
-    let total: f64 = caches.iter().filter_map(|cache| cache.rate).sum();
-    let figure = (!caches.is_empty()).then(|| vec![Piece::new(rate(Some(total)), pen.theme.strong())]);
+    let total = judgement::total(caches.iter().map(|cache| cache.rate));
+    let figure = (!caches.is_empty()).then(|| vec![Piece::new(rate(total), pen.theme.strong())]);
     Panel {
         title: "Caches".to_owned(),
         figure: figure.unwrap_or_default(),

@@ -20,7 +20,7 @@ use super::chart::{Ground, Scale};
 use super::judgement;
 use super::panel::{self, Panel, Trend};
 use super::pen::{Pen, Piece, wrap};
-use super::quantity::{age, bytes, bytes_per_second, known, percent};
+use super::quantity::{UNKNOWN, age, bytes, bytes_per_second, known, percent};
 use super::scene::Scene;
 use super::theme::{Severity, Theme};
 use crate::model::Chart;
@@ -34,9 +34,9 @@ const CHART_AND_WHY: u16 = CHART_ROWS_MIN + 4;
 /// How bad memory stands.
 pub fn severity(heap: &Heap, rss: Option<u64>) -> Severity {
     let leak = match heap.leak {
-        Leak::None => Severity::Fine,
-        Leak::Watching => Severity::Info,
-        Leak::Suspected => Severity::Warning,
+        None | Some(Leak::None) => Severity::Fine,
+        Some(Leak::Watching) => Severity::Info,
+        Some(Leak::Suspected) => Severity::Warning,
     };
     let full = judgement::utilization(judgement::share(rss, heap.limit_bytes));
     leak.max(full).max(judgement::time_to_limit(heap.seconds_to_limit))
@@ -53,12 +53,18 @@ pub fn direction(theme: Theme, heap: &Heap) -> String {
     }
 }
 
+/// Whether anything points to a leak.
+fn leaks(heap: &Heap) -> bool {
+    heap.leak.is_some_and(|leak| leak != Leak::None)
+}
+
 /// The leak verdict in words.
 pub fn verdict(heap: &Heap) -> &'static str {
     match heap.leak {
-        Leak::None => "no leak",
-        Leak::Watching => "leak possible, watching",
-        Leak::Suspected => "LEAK SUSPECTED",
+        None => UNKNOWN,
+        Some(Leak::None) => "no leak",
+        Some(Leak::Watching) => "leak possible, watching",
+        Some(Leak::Suspected) => "LEAK SUSPECTED",
     }
 }
 
@@ -86,7 +92,8 @@ pub fn overview(scene: &Scene<'_>, pen: &Pen<'_>) -> Panel {
     if let Some(left) = remaining(heap) {
         second.extend(pen.judged("limit in", &left, judgement::time_to_limit(heap.seconds_to_limit)));
     }
-    let style = if heap.leak == Leak::Suspected { pen.theme.severity(Severity::Warning) } else { pen.theme.text() };
+    let style =
+        if heap.leak == Some(Leak::Suspected) { pen.theme.severity(Severity::Warning) } else { pen.theme.text() };
     let third = vec![Piece::new(verdict(heap), style)];
     Panel {
         title: "Heap".to_owned(),
@@ -137,13 +144,12 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
 fn headline(pen: &Pen<'_>, target: &TargetReading) -> Vec<Piece> {
     let heap = &target.heap;
     let judged = severity(heap, target.process.rss_bytes);
-    let word =
-        if heap.leak == Leak::None { direction(pen.theme, heap).to_uppercase() } else { verdict(heap).to_uppercase() };
+    let word = if leaks(heap) { verdict(heap).to_uppercase() } else { direction(pen.theme, heap).to_uppercase() };
     let mut line = vec![
         Piece::new(format!(" {} {word} ", pen.theme.glyph(judged)), pen.theme.badge(judged)),
         Piece::new("  ", pen.theme.text()),
     ];
-    if heap.leak != Leak::None {
+    if leaks(heap) {
         line.extend(pen.figure("", &direction(pen.theme, heap)));
     }
     line.extend(pen.figure("", &known(heap.growth_bytes_per_second, bytes_per_second)));

@@ -78,6 +78,11 @@ pub fn share(part: Option<u64>, whole: Option<u64>) -> Option<f64> {
     }
 }
 
+/// The sum of what is known; nothing when nothing is.
+pub fn total<T: std::ops::Add<Output = T>>(values: impl Iterator<Item = Option<T>>) -> Option<T> {
+    values.flatten().reduce(|sum, value| sum + value)
+}
+
 /// The item with the largest known value; nothing when no value is known.
 pub fn largest<'i, T>(items: impl IntoIterator<Item = &'i T>, value: fn(&T) -> Option<f64>) -> Option<&'i T> {
     let known = items.into_iter().filter_map(|item| Some((item, value(item)?)));
@@ -102,6 +107,12 @@ mod tests {
         assert_eq!(pool(Some(10), Some(10), Some(0)), Severity::Warning);
         assert_eq!(pool(Some(3), Some(10), Some(0)), Severity::Fine);
         assert_eq!(pool(None, None, None), Severity::Fine);
+    }
+
+    #[test]
+    fn a_total_of_unknown_numbers_is_unknown() {
+        assert_eq!(total([None, Some(2_u64), Some(3)].into_iter()), Some(5));
+        assert_eq!(total([None::<f64>, None].into_iter()), None);
     }
 
     #[test]

@@ -78,14 +78,14 @@ impl Row for Pool {
 /// The panel of the overview.
 pub fn overview(scene: &Scene<'_>, pen: &Pen<'_>) -> Panel {
     let pools = scene.target().map_or(&[][..], |target| &target.pools);
-    let waiting: u64 = pools.iter().filter_map(|pool| pool.pending).sum();
+    let waiting = judgement::total(pools.iter().map(|pool| float(pool.pending)));
     let worst = pools.iter().max_by_key(|pool| (severity(pool), pool.pending));
     let mut lines: Vec<Vec<Piece>> = pools.iter().map(|pool| line(pen, pool)).collect();
     if lines.is_empty() {
         lines.push(vec![Piece::new("no pool is watched", pen.theme.dim())]);
     }
     let figure = worst.map(|worst| {
-        let mut figure = pen.judged("", &format!("{} waiting", count(waiting as f64)), severity(worst));
+        let mut figure = pen.judged("", &format!("{} waiting", known(waiting, count)), severity(worst));
         figure[1].text.truncate(figure[1].text.trim_end().len());
         figure.to_vec()
     });

@@ -118,10 +118,10 @@ pub fn overview(scene: &Scene<'_>, pen: &Pen<'_>) -> Panel {
     if lines.is_empty() {
         lines.push(vec![Piece::new("no queue is watched", pen.theme.dim())]);
     }
-    let waiting: u64 = queues.iter().filter_map(|queue| queue.waiting).sum();
+    let waiting = judgement::total(queues.iter().map(|queue| float(queue.waiting)));
     let worst = queues.iter().map(severity).max().unwrap_or_default();
     let figure = (!queues.is_empty()).then(|| {
-        let [_, mut number] = pen.judged("", &format!("{} waiting", count(waiting as f64)), worst);
+        let [_, mut number] = pen.judged("", &format!("{} waiting", known(waiting, count)), worst);
         number.text.truncate(number.text.trim_end().len());
         vec![number]
     });

@@ -14,7 +14,7 @@ use super::chart::Scale;
 use super::judgement;
 use super::panel::{self, Panel, Trend};
 use super::pen::{Pen, Piece};
-use super::quantity::{count, known, percent, seconds};
+use super::quantity::{UNKNOWN, count, known, percent, seconds};
 use super::scene::Scene;
 use super::table::{self, Cell, Column, Row};
 use super::theme::Severity;
@@ -40,36 +40,42 @@ impl Row for Route {
         Column::number("p95", 6, 1, |route| latency(route.p95_seconds), |route| route.p95_seconds),
         Column::number("p99", 6, 3, |route| latency(route.p99_seconds), |route| route.p99_seconds),
         Column::number("mean", 6, 9, |route| latency(route.mean_seconds), |route| route.mean_seconds),
-        Column::number("2xx", 5, 7, |route| whole(route.statuses.success), |route| Some(route.statuses.success as f64)),
+        Column::number(
+            "2xx",
+            5,
+            7,
+            |route| whole(in_window(route, |split| split.success)),
+            |route| in_window(route, |split| split.success),
+        ),
         Column::number(
             "3xx",
             5,
             8,
-            |route| whole(route.statuses.redirect),
-            |route| Some(route.statuses.redirect as f64),
+            |route| whole(in_window(route, |split| split.redirect)),
+            |route| in_window(route, |split| split.redirect),
         ),
         Column::number(
             "4xx",
             5,
             7,
-            |route| whole(route.statuses.client_error),
-            |route| Some(route.statuses.client_error as f64),
+            |route| whole(in_window(route, |split| split.client_error)),
+            |route| in_window(route, |split| split.client_error),
         ),
         Column::number(
             "5xx",
             5,
             7,
-            |route| whole(route.statuses.server_error),
-            |route| Some(route.statuses.server_error as f64),
+            |route| whole(in_window(route, |split| split.server_error)),
+            |route| in_window(route, |split| split.server_error),
         ),
         Column::number(
             "cancelled",
             9,
             6,
-            |route| whole(route.statuses.cancelled),
-            |route| Some(route.statuses.cancelled as f64),
+            |route| whole(in_window(route, |split| split.cancelled)),
+            |route| in_window(route, |split| split.cancelled),
         ),
-        Column::number("total", 6, 5, |route| whole(route.total), |route| Some(route.total as f64)),
+        Column::number("total", 6, 5, |route| whole(Some(route.total as f64)), |route| Some(route.total as f64)),
     ];
     const ORDER: usize = 4;
 
@@ -82,8 +88,12 @@ fn errors(route: &Route) -> Cell {
     Cell::judged(known(route.error_ratio, percent), judgement::error_ratio(route.error_ratio))
 }
 
-fn whole(requests: u64) -> Cell {
-    Cell::new(count(requests as f64))
+fn whole(requests: Option<f64>) -> Cell {
+    Cell::new(known(requests, count))
+}
+
+fn in_window(route: &Route, class: impl Fn(StatusSplit) -> u64) -> Option<f64> {
+    route.statuses.map(|split| class(split) as f64)
 }
 
 /// The panel of the overview.
@@ -158,7 +168,7 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
 fn summary(pen: &mut Pen<'_>, area: Rect, requests: &Requests) -> Rect {
     let rate = pen.figure("", &rate(requests.rate)).to_vec();
     let first = [rate, percentiles(pen, requests)].concat();
-    panel::summary(pen, area, &[first, counts(pen, requests), split(pen, &requests.statuses)])
+    panel::summary(pen, area, &[first, counts(pen, requests), split(pen, requests.statuses)])
 }
 
 /// Why a table is empty.
@@ -237,14 +247,15 @@ fn detail_lines(pen: &Pen<'_>, route: &Route) -> Vec<Vec<Piece>> {
             pen.figure("since the start", &count(route.total as f64)),
         ]
         .concat(),
-        std::iter::once(Piece::new("in the window  ", pen.theme.dim())).chain(split(pen, &route.statuses)).collect(),
+        std::iter::once(Piece::new("in the window  ", pen.theme.dim())).chain(split(pen, route.statuses)).collect(),
         exact.flatten().collect(),
         vec![],
     ]
 }
 
 /// Requests of the window by how they ended.
-fn split(pen: &Pen<'_>, split: &StatusSplit) -> Vec<Piece> {
+fn split(pen: &Pen<'_>, split: Option<StatusSplit>) -> Vec<Piece> {
+    let Some(split) = split else { return pen.figure("", UNKNOWN).to_vec() };
     let classes = [
         ("2xx", split.success),
         ("3xx", split.redirect),

@@ -142,7 +142,7 @@ fn words(topic: Topic, target: &TargetReading) -> &'static str {
         Topic::Connections => "WAITS FOR CONNECTIONS",
         Topic::Circuit => "IS CUT OFF FROM A DEPENDENCY",
         Topic::Backlog => "IS BEHIND WITH ITS JOBS",
-        Topic::Memory if target.heap.leak == Leak::Suspected => "LEAKS MEMORY",
+        Topic::Memory if target.heap.leak == Some(Leak::Suspected) => "LEAKS MEMORY",
         Topic::Memory => "IS SHORT OF MEMORY",
         Topic::Queries => "HAS A QUERY PROBLEM",
         Topic::Cache => "MISSES ITS CACHE",
@@ -160,7 +160,8 @@ fn silent(scene: &Scene<'_>, target: &TargetReading, notes: Vec<Note>) -> Verdic
         target.error.as_ref().map_or_else(|| "no answer yet to the newest poll".to_owned(), ToString::to_string);
     let mut all = vec![Note::new(severity, Topic::Other, "error", error)];
     if let Some(since) = since {
-        let text = format!("everything below is as of {} UTC", super::header::time_of_day(since));
+        let lost = if target.state == Freshness::Down { "; no rate is known since" } else { "" };
+        let text = format!("everything below is as of {} UTC{lost}", super::header::time_of_day(since));
         all.push(Note::new(Severity::Info, Topic::Other, "data", text));
     }
     all.extend(notes);
@@ -326,8 +327,12 @@ fn queue_notes(target: &TargetReading) -> impl Iterator<Item = Note> {
             text = format!("{text}, the oldest for {}", age(oldest));
         }
         let pace = format!("{} in, {} done", rate(queue.enqueue_rate), rate(queue.complete_rate));
-        let ends = queue.drain.map_or_else(|| "does not shrink".to_owned(), |drain| format!("empty in {}", age(drain)));
-        Note::new(queues::severity(queue), Topic::Backlog, "queue", format!("{text}, {pace}, {ends}"))
+        let ends = match (queue.drain, queue.complete_rate) {
+            (Some(drain), _) => format!(", empty in {}", age(drain)),
+            (None, Some(_)) => ", does not shrink".to_owned(),
+            (None, None) => String::new(),
+        };
+        Note::new(queues::severity(queue), Topic::Backlog, "queue", format!("{text}, {pace}{ends}"))
     })
 }
 

@@ -1,5 +1,7 @@
 //! Realistic readings and histories for golden frames, the same in every run. How they are drawn is not known here.
 
+mod silence;
+
 use std::f64::consts::TAU;
 use std::time::Duration;
 
@@ -71,9 +73,8 @@ impl Picture {
     }
 
     pub(crate) fn go_down(&mut self, ago: Duration) {
-        let target = &mut self.targets[0];
-        (target.state, target.age) = (Freshness::Down, Some(ago));
-        target.error = Some("connecting to http://127.0.0.1:9464: connection refused; is the service running?".into());
+        let why = "connecting to http://127.0.0.1:9464: connection refused; is the service running?";
+        self.targets[0] = silence::gone(&self.targets[0], (NOW, ago), why);
         self.histories.silent_since = Some(NOW - ago);
     }
 
@@ -307,13 +308,13 @@ fn route(method: &str, path: &str, rate: f64, p95: f64, error_ratio: f64) -> Rou
         p95_seconds: Some(p95),
         p99_seconds: Some(p95 * 2.3),
         mean_seconds: Some(p95 * 0.3),
-        statuses: StatusSplit {
+        statuses: Some(StatusSplit {
             success: whole(window) - errors,
             client_error: whole(window) / 60,
             server_error: errors,
             cancelled: whole(window) / 400,
             ..StatusSplit::default()
-        },
+        }),
         by_status: vec![
             ("200".into(), total - total / 50),
             ("404".into(), total / 60),
@@ -415,6 +416,7 @@ fn requests() -> Requests {
         p50_seconds: Some(0.0123),
         p95_seconds: Some(0.084),
         p99_seconds: Some(0.21),
+        statuses: Some(StatusSplit::default()),
         ..Requests::default()
     }
 }
@@ -510,7 +512,7 @@ fn heap() -> Heap {
         limit_source: Some("cgroup".into()),
         trend: Trend::Stable,
         growth_bytes_per_second: Some(812.0),
-        leak: Leak::None,
+        leak: Some(Leak::None),
         confidence: Some(0.92),
         seconds_to_limit: None,
         evidence: vec![
@@ -546,7 +548,7 @@ pub(crate) fn leaking_shop() -> Picture {
     picture.targets[0].heap = Heap {
         trend: Trend::Growing,
         growth_bytes_per_second: Some(1.09e6),
-        leak: Leak::Suspected,
+        leak: Some(Leak::Suspected),
         seconds_to_limit: Some(1_680.0),
         evidence: vec![
             "the floor of memory rose by 331 MiB in 5 min, 3.7 GiB/h".into(),
@@ -648,9 +650,6 @@ fn offline() -> TargetReading {
     let mut offline = shop();
     offline.target = "http://10.0.0.9:9464".into();
     offline.instance_id = Some("c".into());
-    offline.state = Freshness::Down;
-    offline.age = Some(Duration::from_secs(784));
-    offline.error = Some("connecting to http://10.0.0.9:9464: connection refused; is the service running?".into());
-    offline.poll.failures = 211;
-    offline
+    let why = "connecting to http://10.0.0.9:9464: connection refused; is the service running?";
+    silence::gone(&offline, (NOW, Duration::from_secs(784)), why)
 }

@@ -107,6 +107,19 @@ fn a_tick_is_the_documented_object() {
 }
 
 #[test]
+fn a_tick_says_what_was_last_measured_and_not_what_nobody_knows() {
+    let (mut model, alerting, _, now) = moment();
+    (1..=3).for_each(|poll| model.absorb(&fails(now.0 + poll, "connection refused")));
+    let tick = serde_json::to_value(Tick::of(&model, alerting.board(), now)).unwrap();
+    let [shop, gone] = [&tick["targets"][0], &tick["targets"][1]];
+    assert_eq!((&shop["state"], &shop["heap"]["leak"]), (&"down".into(), &"suspected".into()));
+    assert_eq!((&shop["queues"][0]["waiting"], &shop["requests"]["rate"]), (&40.into(), &serde_json::Value::Null));
+    assert_eq!(gone["heap"]["leak"], serde_json::Value::Null);
+    let text = state::written(&model, alerting.board(), now);
+    assert!(text.contains("leak suspected") && text.contains("leak -") && !text.contains("leak none"), "{text}");
+}
+
+#[test]
 fn a_tick_is_one_line() {
     let (model, alerting, _, now) = moment();
     let line = Tick::of(&model, alerting.board(), now).to_json().unwrap();

@@ -12,9 +12,9 @@ const LIMIT: &str = "heartline.memory.limit";
 
 pub(super) fn compute(view: &View<'_>) -> Heap {
     let bytes = |metric| view.whole_level(metric, &[]);
-    let limits = view.rows(LIMIT).filter(|row| view.live && row.number() > 0.0);
+    let limits = view.rows(LIMIT).filter(|row| row.number() > 0.0);
     let limit = limits.min_by(|a, b| a.number().total_cmp(&b.number()));
-    let verdict = view.extras.heap.as_ref().filter(|_| view.live);
+    let verdict = view.extras.heap.as_ref();
     let allocated = bytes("jemalloc.allocated");
     Heap {
         jemalloc: verdict.map(|verdict| verdict.jemalloc).or(allocated.map(|_| true)),
@@ -28,7 +28,7 @@ pub(super) fn compute(view: &View<'_>) -> Heap {
         limit_source: limit.map(|row| row.text("heartline.limit.source")),
         trend: verdict.map(|verdict| verdict.trend).unwrap_or_default(),
         growth_bytes_per_second: verdict.and_then(|verdict| verdict.growth_bytes_per_second),
-        leak: verdict.map(|verdict| verdict.leak).unwrap_or_default(),
+        leak: verdict.map(|verdict| verdict.leak),
         confidence: view.level("heartline.memory.leak.confidence", &[]),
         seconds_to_limit: verdict
             .and_then(|verdict| verdict.seconds_to_limit)

@@ -47,9 +47,8 @@ impl Extras {
 pub(super) struct View<'a> {
     pub(super) store: &'a Store,
     pub(super) extras: &'a Extras,
+    /// Without a span, nothing of the present is known: no rate, no percentile.
     pub(super) window: &'a Window,
-    /// Whether values of the moment still hold.
-    pub(super) live: bool,
 }
 
 /// Fills in every figure of `reading`; what identifies the target and how it answers is left alone.
@@ -167,10 +166,10 @@ impl View<'_> {
         })
     }
 
-    /// The value of the moment, summed over its series; `None` when no series has these labels or none is current.
+    /// The value of the moment, summed over its series; `None` when no series has these labels.
     fn level(&self, metric: &str, wanted: &[(&str, &str)]) -> Option<f64> {
-        let current = |row: &Row<'_>| self.live && wanted.iter().all(|(name, value)| row.label(name) == *value);
-        self.rows(metric).filter(current).map(|row| row.number()).reduce(|sum, value| sum + value)
+        let meant = |row: &Row<'_>| wanted.iter().all(|(name, value)| row.label(name) == *value);
+        self.rows(metric).filter(meant).map(|row| row.number()).reduce(|sum, value| sum + value)
     }
 
     /// The same as a whole number.

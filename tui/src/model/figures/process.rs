@@ -9,7 +9,7 @@ pub(super) fn process(view: &View<'_>) -> Process {
         let count = view.count("process.disk.io", &[("disk.io.direction", direction)])?;
         view.per_second(count.recent)
     };
-    let cpu_limits = view.rows("heartline.cpu.limit").filter(|row| view.live && row.number() > 0.0);
+    let cpu_limits = view.rows("heartline.cpu.limit").filter(|row| row.number() > 0.0);
     Process {
         cpu_ratio: view.level("process.cpu.utilization", &[]),
         cpu_cores: view.count("process.cpu.time", &[]).and_then(|time| view.per_second(time.recent)),

@@ -110,7 +110,7 @@ fn together(view: &View<'_>, all: Option<Group>) -> Requests {
         p50_seconds: view.seconds(recent, 0.5),
         p95_seconds: view.seconds(recent, 0.95),
         p99_seconds: view.seconds(recent, 0.99),
-        statuses: group.statuses,
+        statuses: view.window.span.map(|_| group.statuses),
         latency: view.window.span.map(|_| Arc::new(recent.clone())),
         latency_grid: Some(Arc::clone(view.durations())),
     }
@@ -130,7 +130,7 @@ fn one_route(view: &View<'_>, method: Text, route: Option<Text>, group: Group) -
         p95_seconds: view.seconds(recent, 0.95),
         p99_seconds: view.seconds(recent, 0.99),
         mean_seconds: recent.mean(view.durations()),
-        statuses: group.statuses,
+        statuses: view.window.span.map(|_| group.statuses),
         by_status: group.by_status.into_list(),
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn checks(view: &View<'_>) -> Vec<HealthCheck> {
     let current = view.extras.checks.iter().map(|check| HealthCheck {
         name: Text::new(&check.name),
         criticality: check.criticality,
-        status: check.status.filter(|_| view.live),
+        status: check.status,
         latency_seconds: check.latency_seconds.filter(|seconds| seconds.is_finite()),
         age: check.checked_at_ms.map(|at| view.extras.written_at.since(at)),
         message: check.message.as_deref().map(Text::new),

@@ -32,8 +32,8 @@ pub struct Heap {
     pub trend: Trend,
     /// How fast it moves.
     pub growth_bytes_per_second: Option<f64>,
-    /// The leak verdict.
-    pub leak: Leak,
+    /// The leak verdict; `None` until the agent has one.
+    pub leak: Option<Leak>,
     /// How sure the verdict is, 0 to 1.
     pub confidence: Option<f64>,
     /// Time to the limit at this growth.

@@ -60,9 +60,10 @@ fn routes_keep_their_statuses_and_unmatched_requests_have_none() {
     let model = after([start, end]);
     let reading = reading(&model);
     let [unmatched, cart] = &reading.routes[..] else { panic!("{:?}", reading.routes) };
-    assert_eq!((&unmatched.route, unmatched.total, unmatched.statuses.client_error), (&None, 5, 5));
+    assert_eq!((&unmatched.route, unmatched.total, unmatched.statuses.unwrap().client_error), (&None, 5, 5));
     assert_eq!((cart.total, cart.errors, cart.cancelled), (10, 3, 1));
-    assert_eq!((cart.statuses.success, cart.statuses.server_error, cart.statuses.other), (6, 2, 1));
+    let statuses = cart.statuses.unwrap();
+    assert_eq!((statuses.success, statuses.server_error, statuses.other), (6, 2, 1));
     assert!(close(cart.error_ratio, 0.3) && close(reading.requests.error_ratio, 0.2));
     let by_status: Vec<_> = cart.by_status.iter().map(|(status, count)| (status.as_str(), *count)).collect();
     assert_eq!(by_status, [("200", 6), ("500", 2), ("cancelled", 1), ("panic", 1)]);
@@ -111,7 +112,8 @@ fn silence_makes_a_target_stale_and_three_failures_make_it_down() {
     }
     let down = reading(&model);
     assert_eq!((down.state, down.requests.rate, down.requests.total), (Freshness::Down, None, Some(20)));
-    assert_eq!((down.queues[0].name.as_str(), down.queues[0].waiting), ("email", None));
+    assert_eq!((down.queues[0].waiting, down.queues[0].complete_rate), (Some(4), None), "as last measured");
+    assert_eq!((down.window, down.routes[0].statuses, down.age), (None, None, Some(Duration::from_millis(4_002))));
     assert_eq!(down.error, Some(Text::new("connection refused")));
     model.absorb(&document(12, 30).arrives(OURS + 12_000));
     let back = reading(&model);
@@ -120,11 +122,35 @@ fn silence_makes_a_target_stale_and_three_failures_make_it_down() {
 }
 
 #[test]
+fn a_target_that_went_down_keeps_its_levels_and_verdicts() {
+    let check = CheckResult {
+        name: "database".to_owned(),
+        criticality: Criticality::Critical,
+        status: Some(CheckStatus::Pass),
+        latency_seconds: Some(0.2),
+        checked_at_ms: None,
+        message: None,
+    };
+    let mut model = after([Document::at(1)
+        .number("process.memory.usage", &[], 2e9)
+        .number("heartline.memory.limit", &[("heartline.limit.source", "cgroup")], 2e9)
+        .edit(|snapshot| {
+            snapshot.heap = Some(HeapVerdict { leak: Leak::Suspected, ..HeapVerdict::default() });
+            snapshot.checks.push(check);
+        })]);
+    (0..3).for_each(|poll| model.absorb(&fails(OURS + 6_000 + poll, "connection refused")));
+    let down = reading(&model);
+    assert_eq!((down.state, down.heap.leak), (Freshness::Down, Some(Leak::Suspected)));
+    assert_eq!((down.process.rss_bytes, down.heap.limit_bytes), (Some(2_000_000_000), Some(2_000_000_000)));
+    assert_eq!(down.checks[0].status, Some(CheckStatus::Pass));
+}
+
+#[test]
 fn a_target_that_never_answered_is_down_without_an_age() {
     let mut model = model();
     model.tick(UnixMillis(OURS));
     assert_eq!((reading(&model).state, reading(&model).age), (Freshness::Down, None));
-    assert_eq!(reading(&model).requests.total, None);
+    assert_eq!((reading(&model).requests.total, reading(&model).heap.leak), (None, None));
 }
 
 #[test]
@@ -261,7 +287,7 @@ fn heap_breakers_checks_and_own_metrics_are_read() {
         })]);
     let reading = reading(&model);
     assert_eq!((reading.heap.allocated_bytes, reading.heap.limit_bytes), (Some(1_000_000_000), Some(2_000_000_000)));
-    assert_eq!((reading.heap.leak, reading.heap.trend), (Leak::Suspected, Trend::Growing));
+    assert_eq!((reading.heap.leak, reading.heap.trend), (Some(Leak::Suspected), Trend::Growing));
     assert_eq!(reading.heap.evidence[0], "the floor rose for 12 minutes\u{fffd}[0m");
     assert_eq!(reading.breakers[0].state, Some(BreakerState::Open));
     assert_eq!(reading.checks[0].status, Some(CheckStatus::Fail));

@@ -74,7 +74,7 @@ fn remarks(heap: &Heap, sites: &CallSites) -> Vec<String> {
         Sampling::Active if sites.list.is_empty() && sites.notes.is_empty() => {
             vec!["allocations are sampled since a moment ago; the first sites come in seconds".to_owned()]
         }
-        Sampling::Off if heap.leak != Leak::None && sites.list.is_empty() => {
+        Sampling::Off if super::leaks(heap) && sites.list.is_empty() => {
             vec!["sampling of allocations begins".to_owned()]
         }
         _ => own.collect(),
@@ -94,7 +94,7 @@ fn line(
 ) -> (Vec<Piece>, Vec<Piece>) {
     let growing = growth.is_some();
     let severity = match heap.leak {
-        Leak::Suspected if growing => Severity::Warning,
+        Some(Leak::Suspected) if growing => Severity::Warning,
         _ if growing => Severity::Info,
         _ => Severity::Fine,
     };
