@@ -85,20 +85,29 @@ pub enum Chart {
     QuerySummaryP95(Text),
 }
 
+/// One of the things a target has any number of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Named {
+    Pool(Text),
+    Cache { name: Text, tier: Text },
+    Queue(Text),
+    Route { method: Text, route: Option<Text> },
+    Query(Text),
+}
+
 impl Chart {
-    /// Whether it is of one pool, cache, queue, route or query, of which a target may have any number.
-    pub(super) fn is_named(&self) -> bool {
+    /// What it is a chart of; `None` for one of the target as a whole.
+    pub(super) fn named(&self) -> Option<Named> {
         match self {
-            Self::PoolUsed(_)
-            | Self::PoolPending(_)
-            | Self::CacheHitRatio { .. }
-            | Self::QueueWaiting(_)
-            | Self::QueueActive(_)
-            | Self::QueueCompletedRate(_)
-            | Self::RouteRate { .. }
-            | Self::RouteP95 { .. }
-            | Self::QuerySummaryRate(_)
-            | Self::QuerySummaryP95(_) => true,
+            Self::PoolUsed(name) | Self::PoolPending(name) => Some(Named::Pool(name.clone())),
+            Self::CacheHitRatio { name, tier } => Some(Named::Cache { name: name.clone(), tier: tier.clone() }),
+            Self::QueueWaiting(name) | Self::QueueActive(name) | Self::QueueCompletedRate(name) => {
+                Some(Named::Queue(name.clone()))
+            }
+            Self::RouteRate { method, route } | Self::RouteP95 { method, route } => {
+                Some(Named::Route { method: method.clone(), route: route.clone() })
+            }
+            Self::QuerySummaryRate(summary) | Self::QuerySummaryP95(summary) => Some(Named::Query(summary.clone())),
             Self::RequestRate
             | Self::RequestErrorRatio
             | Self::RequestCancelledRate
@@ -116,7 +125,7 @@ impl Chart {
             | Self::RuntimeUtilization
             | Self::RuntimeScheduleDelayP99
             | Self::RuntimeTasks
-            | Self::PollSeconds => false,
+            | Self::PollSeconds => None,
         }
     }
 }

@@ -346,24 +346,26 @@ fn many_queues_leave_room_for_the_charts_of_the_target_and_those_that_vanished_f
     let document = |second: u64, queues: std::ops::Range<u32>| {
         let start = Document::at(second).requests("/", "200", usize::try_from(second).unwrap() * 5, 0.02);
         queues.fold(start, |document, queue| {
-            let name = format!("queue-{queue}");
+            let name = format!("queue-{queue:02}");
             let job = |state| [("queue.name", name.as_str()), ("job.state", state)];
             let waiting = f64::from(queue);
-            document.number("heartline.job.count", &job("waiting"), waiting).number(
-                "heartline.job.count",
-                &job("active"),
-                1.0,
-            )
+            let done = [("queue.name", name.as_str()), ("job.outcome", "success")];
+            document
+                .number("heartline.job.count", &job("waiting"), waiting)
+                .number("heartline.job.count", &job("active"), 1.0)
+                .number("heartline.job.completed", &done, waiting + second as f64)
         })
     };
     let chart = |model: &Model, chart: &Chart, second: u64| {
         let axis = Axis { end: UnixMillis(OURS + second * 1_000), span: Duration::from_secs(1), columns: 1 };
         model.targets()[0].chart(chart, axis)[0]
     };
-    let waiting = |queue: u32| Chart::QueueWaiting(Text::new(&format!("queue-{queue}")));
+    let waiting = |queue: u32| Chart::QueueWaiting(Text::new(&format!("queue-{queue:02}")));
     let mut model = after([document(1, 0..50), document(2, 0..50)]);
     assert_eq!(chart(&model, &Chart::RequestRate, 2), Some(5.0));
     assert!(chart(&model, &Chart::RequestP95, 2).is_some());
+    let done = Chart::QueueCompletedRate(Text::new("queue-45"));
+    assert_eq!(chart(&model, &done, 2), Some(1.0), "what has a chart has all of them");
     model.absorb(&document(3, 40..60).arrives(OURS + 3_000));
     assert_eq!(chart(&model, &waiting(55), 3), None, "a short absence is no end");
     model.absorb(&document(90, 40..60).arrives(OURS + 90_000));
