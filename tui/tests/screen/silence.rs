@@ -19,8 +19,9 @@ pub(crate) fn gone(before: &TargetReading, (now, ago): (UnixMillis, Duration), w
         model.absorb(&Outcome { target: 0, generation: at.0, at, took: Duration::from_micros(1240), answer });
     };
     for earlier in [Duration::from_secs(1), Duration::ZERO] {
-        let snapshot = Arc::new(document(before, earlier));
-        absorb(now - ago - earlier, Ok(Answer { snapshot, bytes: 14_812, series_left_out: 0 }));
+        let at = now - ago - earlier;
+        let snapshot = Arc::new(document(before, at, earlier));
+        absorb(at, Ok(Answer { snapshot, bytes: 14_812, series_left_out: 0 }));
     }
     let first = now - ago + Duration::from_secs(1);
     (0..3).for_each(|poll| absorb(first + POLL * poll, Err(Failure::new(why))));
@@ -28,8 +29,8 @@ pub(crate) fn gone(before: &TargetReading, (now, ago): (UnixMillis, Duration), w
     model.targets()[0].reading().clone()
 }
 
-/// The document that a target with this reading would send, so much earlier.
-fn document(of: &TargetReading, earlier: Duration) -> Snapshot {
+/// The document that a target with this reading would send at that moment, so much earlier.
+fn document(of: &TargetReading, at: UnixMillis, earlier: Duration) -> Snapshot {
     let uptime = of.uptime.unwrap_or_default().saturating_sub(earlier);
     let mut families = Families::default();
     requests(&mut families, of);
@@ -52,7 +53,7 @@ fn document(of: &TargetReading, earlier: Duration) -> Snapshot {
         criticality: it.criticality,
         status: it.status,
         latency_seconds: it.latency_seconds,
-        checked_at_ms: it.checked_at,
+        checked_at_ms: it.age.map(|age| at - age),
         message: it.message.as_ref().map(ToString::to_string),
     };
     Snapshot {
@@ -62,6 +63,7 @@ fn document(of: &TargetReading, earlier: Duration) -> Snapshot {
         instance_id: of.instance_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         started_at_ms: of.started_at.unwrap_or_default(),
         seq: uptime.as_secs(),
+        ts_ms: at,
         uptime_seconds: uptime.as_secs_f64(),
         metrics: families.0,
         heap: Some(heap),
