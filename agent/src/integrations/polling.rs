@@ -140,6 +140,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_interval_without_an_end_asks_once() {
+        let (_polling, latest) = poll(("poll", "x"), Duration::MAX, || std::future::ready(Ok::<_, String>(7))).unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(latest.get(), Some(7));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nobody_is_asked_when_nobody_listens() {
         let asked = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&asked);
