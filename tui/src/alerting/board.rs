@@ -55,7 +55,7 @@ pub struct AlertRow {
 
 impl AlertRow {
     /// Whether it fires, and no other alert makes it pointless.
-    fn counts(&self) -> bool {
+    pub(crate) fn counts(&self) -> bool {
         self.state.is_firing() && self.inhibited_by.is_none()
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn written(model: &Model, board: &Board, now: UnixMillis) -> String {
     }
     alerts(&mut text, board, now);
     let fresh = model.targets().iter().filter(|target| target.reading().state == Freshness::Fresh).count();
-    let firing = board.rows.iter().filter(|row| row.state.is_firing()).count();
+    let firing = board.rows.iter().filter(|row| row.counts()).count();
     let targets = model.targets().len();
     let (noun, fires) = (plural(targets, "target"), plural(firing, "alert"));
     line(&mut text, format_args!("{now}: {fresh} of {targets} {noun} fresh, {firing} {fires} firing"));

@@ -133,6 +133,21 @@ fn the_text_shows_every_kind_of_figure() {
 }
 
 #[test]
+fn an_inhibited_alert_is_listed_with_its_reason_and_not_counted() {
+    let (model, _, _, now) = moment();
+    let more = "[[alert]]\nname = 'Waits'\nsignal = 'last(heartline.job.count)'\nby = ['job', 'instance']\nevery = '1s'\n\
+                warning = '> 1'\n[[inhibit]]\nsource = { alert = 'QueueDepth' }\ntarget = { alert = 'Waits' }\n\
+                equal = ['job', 'instance']\n";
+    let rules = AlertFile::parse(&format!("{RULES}{more}"), "alerts.toml").unwrap();
+    let mut alerting = Alerting::new([Text::new("shop:9464")], Text::new("alerts.toml"), Ok(rules.clone()), rules);
+    alerting.observe(&shop(4).arrives(START + 4_000));
+    alerting.evaluate(UnixMillis(START + 4_000));
+    let text = state::written(&model, alerting.board(), now);
+    assert!(text.contains("Waits") && text.contains("(because of QueueDepth)"), "{text}");
+    assert!(text.trim_end().ends_with("1 alert firing"), "{text}");
+}
+
+#[test]
 fn the_log_says_each_change_once() {
     let (model, _, changes, now) = moment();
     let mut known = Changes::default();
