@@ -50,8 +50,8 @@ impl Agent {
     /// A tower layer that counts and times requests by route, method and status.
     ///
     /// The route is the template, never the path: from axum's `MatchedPath` (feature `axum`), from a
-    /// [`RouteTemplate`](super::RouteTemplate)
-    /// that something outside the layer put into the request's extensions, or the one that [`HttpLayer::route`] fixes.
+    /// [`RouteTemplate`](super::RouteTemplate) that something outside the layer put into the request's extensions, or the
+    /// one that [`HttpLayer::route`] fixes.
     /// Requests without a template are counted as [`Agent::unmatched`].
     ///
     /// Cost of a request: a look-up by method and template without a lock, one clock read at each end.
