@@ -44,7 +44,7 @@ use crate::snapshot::{Families, Tick};
 #[derive(Debug, Clone)]
 pub struct Agent(Arc<Inner>);
 
-/// How long the last push may take when nobody waits for it.
+/// What the last push and the end of the thread may take together when nobody waits for them.
 const LAST_PUSH: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -139,8 +139,8 @@ impl Agent {
         Format::accepted(accept).page(snapshot, &Selection::default())
     }
 
-    /// Stops the agent and waits for it. A second call waits again. Where metrics are pushed, they are once more, in nine
-    /// tenths of `timeout` at most. Blocks this thread meanwhile, and may be called on any.
+    /// Stops the agent and waits for it. A second call waits again. Where metrics are pushed, they are once more, and
+    /// again for four fifths of `timeout` while they do not arrive. Blocks this thread meanwhile, and may be called on any.
     ///
     /// # Errors
     /// [`Error::Shutdown`] when it has not stopped after `timeout`; [`Error::Flush`] when it has, and the last push did not

@@ -99,7 +99,7 @@ impl AgentThread {
         &self.runtime
     }
 
-    /// Asks the thread to end; it does so soon, after a last push that may take `budget`.
+    /// Asks the thread to end; it does so soon, and within `budget` where there is a last push, which may take nine tenths of that.
     pub(crate) fn stop(&self, budget: Duration) {
         if let Some(stop) = self.stop.lock().take() {
             let _ = stop.send(budget); // a thread that ended already needs no telling
@@ -158,11 +158,29 @@ async fn work(
                 let Some(pushing) = pushing else { return Ok(()) };
                 let budget = budget.unwrap_or_default();
                 core.collect(None, Tick::now());
-                let _ = stop_pushing.send(budget); // an exporter that ended is told nothing
+                // less than is waited, so that it can say why; an exporter that ended is told nothing
+                let _ = stop_pushing.send(budget / 10 * 9);
                 let flushed = tokio::time::timeout(budget, pushing).await;
                 let late = || Err(format!("the exporter did not end within {budget:?}"));
                 return flushed.map_or_else(|_| late(), |ended| ended.unwrap_or_else(|died| Err(died.to_string())));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Agent;
+
+    #[test]
+    fn who_pushes_is_given_less_time_than_is_waited_for_it() {
+        let agent = Agent::builder("shop").without_listener().start().unwrap();
+        let push: Push = Box::new(|stop| Box::pin(async { Err(format!("nobody within {:?}", stop.await.unwrap())) }));
+        let endpoint = (None, BoundAddress::default());
+        let thread = AgentThread::start(Arc::clone(&agent.0.core), endpoint, Some(push)).unwrap();
+        thread.stop(Duration::from_secs(20));
+        let told = thread.wait(Duration::from_secs(40)).unwrap_err();
+        assert!(matches!(&told, Error::Flush(why) if why == "nobody within 18s"), "{told}");
     }
 }

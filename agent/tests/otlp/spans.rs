@@ -169,6 +169,6 @@ fn spans_that_wait_at_the_end_are_pushed_before_the_agent_stops_or_said_to_be_lo
     }
     let agent = keeping(Otlp::http("http://127.0.0.1:1"));
     serve(&agent);
-    let error = agent.shutdown(Duration::from_secs(1)).unwrap_err();
+    let error = agent.shutdown(GIVEN).unwrap_err();
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
 }

@@ -49,18 +49,35 @@ impl Asking {
         })
     }
 
-    /// Asks for a push of everything known now, and waits as long for it.
+    /// Asks for a push of everything known now, and waits `timeout` for it. The push may take nine tenths of that: who waits no
+    /// longer than the exporter does not hear why it did not arrive.
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), String> {
         use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 
         let (reply, replied) = sync_channel(1);
         let reply = Box::new(move |pushed| drop(reply.send(pushed))); // who gave up waiting is not told
-        self.ask(None, timeout, reply)?;
+        self.ask(None, timeout / 10 * 9, reply)?;
         replied.recv_timeout(timeout).unwrap_or_else(|error| {
             Err(match error {
                 RecvTimeoutError::Timeout => format!("no answer within {timeout:?}"),
                 RecvTimeoutError::Disconnected => "the agent was shut down meanwhile".to_owned(),
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exporter_gives_up_before_the_one_who_waits_for_it() {
+        let (asking, mut asked) = Asking::channel();
+        let exporter = std::thread::spawn(move || {
+            let asked = asked.blocking_recv().unwrap();
+            (asked.reply)(Err(format!("nobody within {:?}", asked.budget)));
+        });
+        assert_eq!(asking.flush(Duration::from_secs(20)), Err("nobody within 18s".to_owned()));
+        exporter.join().unwrap();
     }
 }
