@@ -1,21 +1,27 @@
 //! Whether the agent counts what happened: its totals against the load generator's and the shop's own books, exactly.
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use heartline_shared::Snapshot;
 use heartline_tests::readings::{Totals, differences, total, totals};
 use heartline_tests::shop::{LoadCounts, RequestTotal, Setup, Shop, Truth};
 use heartline_tests::waiting::wait_until;
+use serde_json::Value;
 
 const LOAD_SECONDS: u64 = 20;
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// Clients that go away while their request is being answered.
+/// Clients at once that go away while their requests are being answered.
 const LEAVING_CLIENTS: usize = 40;
+/// How often so many come, until one of them is gone before its answer.
+const ROUNDS_MAX: usize = 5;
 
+/// All requests that the agent lists.
+const OPEN_REQUESTS_URL: &str = "/api/v1/inflight?limit=1152";
 const REQUESTS: &str = "http.server.request.duration";
 const REQUEST_LABELS: [&str; 3] = ["http.request.method", "http.route", "http.response.status_code"];
 
@@ -24,30 +30,108 @@ fn totals_equal_the_load_generators_and_the_services_own_counts() -> Result<()> 
     let shop = Shop::start(Setup::default())?;
     let load = shop.load("basic", LOAD_SECONDS)?;
     wait_until(LIMIT, "the load to arrive", || Ok((total(&shop.snapshot()?, REQUESTS) > 300).then_some(())))?;
-    leave_in_the_middle(&shop)?;
+    let departed = leave_in_the_middle(&shop)?;
     let counts = load.counts(LIMIT)?;
     ensure!(counts.unanswered.is_empty(), "the load has requests without an answer: {:?}", counts.unanswered);
     let seen: u64 = counts.requests.iter().map(|line| line.count).sum();
     ensure!(seen > 50 * LOAD_SECONDS, "only {seen} requests in {LOAD_SECONDS} s: there was no load to compare");
-    wait_until(LIMIT, "all counts to agree", || agreement(&shop, &counts).map(Some))?;
+    wait_until(LIMIT, "all counts to agree", || agreement(&shop, &counts, &departed).map(Some))?;
     Ok(())
 }
 
-/// Clients that are gone before their answer is ready.
-fn leave_in_the_middle(shop: &Shop) -> Result<()> {
-    shop.fault("slow-query", true, None)?;
-    let request = format!("GET /users/1/orders HTTP/1.1\r\nHost: {}\r\n\r\n", shop.address());
-    let mut clients = Vec::new();
-    for _ in 0..LEAVING_CLIENTS {
-        let mut client = TcpStream::connect(shop.address())?;
-        client.write_all(request.as_bytes())?;
-        clients.push(client);
+/// What became of the clients that went away.
+#[derive(Debug, Default)]
+struct Departed {
+    /// Gone before their answer.
+    unanswered: u64,
+    /// The answers of those that had one sooner.
+    answered: Vec<RequestTotal>,
+}
+
+/// A client that waits for its answer.
+struct Client {
+    id: String,
+    stream: TcpStream,
+}
+
+impl Client {
+    fn ask(shop: &Shop, id: String) -> Result<Self> {
+        let mut stream = TcpStream::connect(shop.address())?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        let address = shop.address();
+        write!(stream, "GET /users/1/orders HTTP/1.1\r\nHost: {address}\r\nx-request-id: {id}\r\n\r\n")?;
+        Ok(Self { id, stream })
     }
-    let enough = LEAVING_CLIENTS as u64;
-    let all_in_flight = || Ok((in_flight(&shop.snapshot()?) >= enough).then_some(()));
-    wait_until(LIMIT, "the clients' requests to be in flight", all_in_flight)?;
-    drop(clients);
-    shop.fault("slow-query", false, None)
+
+    fn has_answer(&self) -> Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let is_there = matches!(self.stream.peek(&mut [0]), Ok(1));
+        self.stream.set_nonblocking(false)?;
+        Ok(is_there)
+    }
+
+    /// The status of the answer, if there was one.
+    fn status(mut self) -> Result<Option<u16>> {
+        let mut answer = Vec::new();
+        self.stream.read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let status = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).map(str::parse).transpose()?;
+        ensure!(status.is_some() || answer.is_empty(), "{} was answered {answer:?}", self.id);
+        Ok(status)
+    }
+}
+
+/// Clients that go while they are being answered. However slow this machine is, each knows whether it was answered.
+fn leave_in_the_middle(shop: &Shop) -> Result<Departed> {
+    shop.fault("slow-query", true, None)?;
+    let mut departed = Departed::default();
+    for round in 0..ROUNDS_MAX {
+        leave_at_once(shop, round, &mut departed)?;
+        if departed.unanswered > 0 {
+            break;
+        }
+    }
+    shop.fault("slow-query", false, None)?;
+    ensure!(departed.unanswered > 0, "every client was answered before it could leave: {:?}", departed.answered);
+    Ok(departed)
+}
+
+fn leave_at_once(shop: &Shop, round: usize, departed: &mut Departed) -> Result<()> {
+    let ask = |at| Client::ask(shop, format!("leaving-{round}-{at}"));
+    let clients: Vec<Client> = (0..LEAVING_CLIENTS).map(ask).collect::<Result<_>>()?;
+    let mut coming: Vec<&Client> = clients.iter().collect();
+    wait_until(LIMIT, "the clients' requests to be in flight", || {
+        let open = open_requests(shop)?;
+        let mut still_coming = Vec::new();
+        for client in &coming {
+            if !open.contains(&client.id) && !client.has_answer()? {
+                still_coming.push(*client);
+            }
+        }
+        coming = still_coming;
+        Ok(coming.is_empty().then_some(()))
+    })?;
+    // nothing more will be sent: to the shop that is a client that is gone, and here it can be read what it did
+    clients.iter().try_for_each(|client| client.stream.shutdown(Shutdown::Write))?;
+    for client in clients {
+        match client.status()? {
+            None => departed.unanswered += 1,
+            Some(status) => departed.answered.push(RequestTotal {
+                method: "GET".to_owned(),
+                route: Some("/users/{id}/orders".to_owned()),
+                status,
+                count: 1,
+            }),
+        }
+    }
+    Ok(())
+}
+
+/// The ids of the requests that are being answered now.
+fn open_requests(shop: &Shop) -> Result<BTreeSet<String>> {
+    let page: Value = serde_json::from_str(&shop.agent_page(OPEN_REQUESTS_URL)?)?;
+    let requests = page["requests"].as_array().context("open requests come in a list")?;
+    Ok(requests.iter().filter_map(|request| Some(request["request_id"].as_str()?.to_owned())).collect())
 }
 
 fn in_flight(snapshot: &Snapshot) -> u64 {
@@ -55,18 +139,18 @@ fn in_flight(snapshot: &Snapshot) -> u64 {
 }
 
 /// An error as long as anything differs; work that a request left behind may still be under way.
-fn agreement(shop: &Shop, load: &LoadCounts) -> Result<()> {
+fn agreement(shop: &Shop, load: &LoadCounts, departed: &Departed) -> Result<()> {
     let before = shop.truth()?;
     let snapshot = shop.snapshot()?;
     let after = shop.truth()?;
     ensure!(works_done(&before) == works_done(&after), "the shop is still at work");
-    let mut found = request_differences(&snapshot, &load.requests);
+    let mut found = request_differences(&snapshot, load.requests.iter().chain(&departed.answered));
     found.extend(query_differences(&snapshot, &before));
     found.extend(cache_differences(&snapshot, &before));
     found.extend(job_differences(&snapshot, &before));
     let cancelled = cancelled(&snapshot);
-    if cancelled != LEAVING_CLIENTS as u64 {
-        found.push(format!("{LEAVING_CLIENTS} clients left, the agent saw {cancelled}"));
+    if cancelled != departed.unanswered {
+        found.push(format!("{} clients left, the agent saw {cancelled}", departed.unanswered));
     }
     if in_flight(&snapshot) != 0 {
         found.push(format!("{} requests in flight, and nobody asks", in_flight(&snapshot)));
@@ -85,7 +169,7 @@ fn works_done(truth: &Truth) -> (u64, u64, u64) {
 }
 
 /// Answered requests by method, route and status. The operator's own routes are asked by this test, not by the load.
-fn request_differences(snapshot: &Snapshot, load: &[RequestTotal]) -> Vec<String> {
+fn request_differences<'a>(snapshot: &Snapshot, load: impl Iterator<Item = &'a RequestTotal>) -> Vec<String> {
     let mut agent = totals(snapshot, REQUESTS, &REQUEST_LABELS);
     agent.retain(|key, _| !key[1].starts_with("/admin") && !key[2].is_empty());
     let mut generator = Totals::new();
