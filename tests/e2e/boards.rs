@@ -80,11 +80,23 @@ struct Question<'a> {
     query: String,
     server: &'a Prometheus,
     name: &'static str,
+    /// Why it was refused when it was asked last.
+    refused: Option<String>,
 }
 
 impl Question<'_> {
-    fn has_answer(&self) -> Result<bool> {
-        Ok(self.server.count(&self.query).with_context(|| self.place.clone())? > 0)
+    /// Asks it.
+    fn has_answer(&mut self) -> bool {
+        let counted = self.server.count(&self.query);
+        let has_answer = counted.as_ref().is_ok_and(|series| *series > 0);
+        self.refused = counted.err().map(|error| format!("{error:#}"));
+        has_answer
+    }
+
+    /// It and why it was refused, for a failing test.
+    fn told(&self) -> String {
+        let refused = self.refused.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        format!("{} ({}): {}{refused}", self.place, self.name, self.query)
     }
 }
 
@@ -156,13 +168,20 @@ fn questions<'a>(boards: &[Dashboard], classic: &'a Prometheus, native: &'a Prom
             for (server, name, fits) in [(classic, "classic", of_buckets), (native, "native", !of_buckets)] {
                 if fits || !is_heatmap {
                     let place = format!("{} / {} / {}", board.title, panel.title, target.letter);
-                    questions.push(Question { place, query: values().replace(&target.query), server, name });
+                    questions.push(Question {
+                        place,
+                        query: values().replace(&target.query),
+                        server,
+                        name,
+                        refused: None,
+                    });
                 }
             }
         }
         for (annotation, query) in &board.annotations {
             let place = format!("{} / {annotation}", board.title);
-            questions.push(Question { place, query: values().replace(query), server: classic, name: "classic" });
+            let query = values().replace(query);
+            questions.push(Question { place, query, server: classic, name: "classic", refused: None });
         }
     }
     Ok(questions)
@@ -184,15 +203,9 @@ fn is_of_a_feature(query: &str) -> Result<bool> {
 /// Each question is asked until it is answered once: some need a window of samples, some are about a moment.
 fn everything_answers(mut open: Vec<Question<'_>>, shop: &Shop) -> Result<()> {
     let answered = wait_until(LIMIT, "an answer to every query", || {
-        let mut unanswered = Vec::new();
-        for question in open.drain(..) {
-            if !question.has_answer()? {
-                unanswered.push(question);
-            }
-        }
-        open = unanswered;
-        let names = || open.iter().map(|it| format!("{} ({}): {}", it.place, it.name, it.query));
-        ensure!(open.is_empty(), "{} without an answer:\n{}", open.len(), names().collect::<Vec<_>>().join("\n"));
+        open.retain_mut(|question| !question.has_answer());
+        let told = || open.iter().map(Question::told).collect::<Vec<_>>().join("\n");
+        ensure!(open.is_empty(), "{} without an answer:\n{}", open.len(), told());
         Ok(Some(()))
     });
     answered.with_context(|| shop.report())
