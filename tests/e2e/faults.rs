@@ -14,24 +14,31 @@ const FACTOR: u32 = 30;
 /// Enough for every window to fill and every wait to pass on the shorter clock.
 const LIMIT: Duration = Duration::from_mins(4);
 
-/// What a drill saw, from before the fault to after the alert was over.
+/// Faults that make requests slower, though not so slow that somebody is to be called for it.
+const SLOWING: [&str; 4] = ["slow-query", "n-plus-one", "pool-exhaustion", "cache-stampede"];
+
+/// What a drill saw, from the calm before the fault to after the alert was over.
 struct Drill {
+    fault: &'static str,
     ticks: Vec<Tick>,
 }
 
 /// Switches `fault` on under load, waits for `alert`, switches it off and waits for the alert to be over.
-fn drill(fault: &str, value: Option<u64>, alert: &str) -> Result<Drill> {
+fn drill(fault: &'static str, value: Option<u64>, alert: &str) -> Result<Drill> {
     let shop = Shop::start(Setup::loaded("basic"))?;
     let rules = shop.data().join("alerts.toml");
     alert_rules::write_scaled(FACTOR, &rules)?;
     let mut watch = Watch::start(shop.agent_url(), &rules)?;
-    let calm = |tick: &Tick| is_busy(tick) && !tick.fires(alert) && !tick.alerts.iter().any(is_critical);
-    watch.wait_for(LIMIT, "a calm shop under load", calm).with_context(|| shop.report())?;
+    let is_calm =
+        |tick: &Tick| is_busy(tick) && !tick.fires(alert) && !tick.alerts.iter().any(|row| is_critical(row, fault));
+    let calm = watch.wait_for(LIMIT, "a calm shop under load", is_calm).with_context(|| shop.report())?;
     shop.fault(fault, true, value)?;
     watch.wait_for(LIMIT, &format!("{alert} to fire"), |tick| tick.fires(alert)).with_context(|| shop.report())?;
     shop.fault(fault, false, None)?;
     watch.wait_for(LIMIT, &format!("{alert} to be over"), |tick| !tick.fires(alert)).with_context(|| shop.report())?;
-    let drill = Drill { ticks: watch.ticks()?.to_vec() };
+    // while the shop starts and warms up, other rules may hold
+    let ticks = watch.ticks()?.iter().skip_while(|tick| tick.ts_ms < calm.ts_ms).cloned().collect();
+    let drill = Drill { fault, ticks };
     ensure!(drill.others_critical(alert).is_empty(), "other critical alerts: {:?}", drill.others_critical(alert));
     Ok(drill)
 }
@@ -40,15 +47,27 @@ fn is_busy(tick: &Tick) -> bool {
     tick.targets.iter().any(|target| target.requests.rate.is_some_and(|rate| rate > 50.0))
 }
 
-fn is_critical(alert: &Alert) -> bool {
-    alert.is_firing() && alert.level.as_deref() == Some("critical")
+/// Whether it calls somebody, and `fault` could be why.
+fn is_critical(alert: &Alert, fault: &str) -> bool {
+    alert.is_firing() && alert.level.as_deref() == Some("critical") && could_be_due_to(fault, alert)
+}
+
+/// Not where it says how fast this machine is: one that is busy with other tests takes longer for everything, and that is no
+/// mistake of a rule. No fault here is about the processor, and some are about no request's duration either.
+fn could_be_due_to(fault: &str, alert: &Alert) -> bool {
+    match alert.name.as_str() {
+        "CpuUtilization" | "RuntimeStall" => false,
+        "HttpLatencyP95" => SLOWING.contains(&fault),
+        _ => true,
+    }
 }
 
 impl Drill {
     /// Critical alerts other than the one that was meant, each once.
     fn others_critical(&self, meant: &str) -> Vec<String> {
-        let rows = self.ticks.iter().flat_map(|tick| &tick.alerts).filter(|row| is_critical(row) && row.name != meant);
-        let mut names: Vec<String> = rows.map(|row| format!("{} ({:?})", row.name, row.value)).collect();
+        let rows = self.ticks.iter().flat_map(|tick| &tick.alerts);
+        let others = rows.filter(|row| is_critical(row, self.fault) && row.name != meant);
+        let mut names: Vec<String> = others.map(|row| format!("{} ({:?})", row.name, row.value)).collect();
         names.sort();
         names.dedup();
         names
