@@ -17,6 +17,8 @@ const SUMMARY: &str = "db.query.summary";
 
 /// How long callers wait for the one connection.
 const PATIENT: Duration = Duration::from_secs(10);
+/// Where some are to wait in vain: enough to open the database on a busy machine.
+const IMPATIENT: Duration = Duration::from_millis(500);
 
 /// A pool of one connection to a database in memory that holds one table of five products.
 async fn products(agent: &Agent, patience: Duration) -> ObservedPool<Sqlite> {
@@ -190,7 +192,7 @@ async fn queries_dropped_at_any_poll_leave_no_connection_held_and_no_caller_wait
 #[tokio::test]
 async fn a_pool_that_is_used_up_shows_who_waits_and_counts_time_outs_apart_from_queries() {
     let agent = agent();
-    let db = products(&agent, Duration::from_millis(80)).await;
+    let db = products(&agent, IMPATIENT).await;
     let held = db.acquire().await.unwrap();
     let waiting: Vec<_> = (0..3)
         .map(|_| {
