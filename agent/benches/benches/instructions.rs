@@ -1,6 +1,7 @@
 //! Instructions of a record on the thread that records, counted by callgrind, beside the budget that is kept in
-//! `budgets.txt`: `--check` fails when one is exceeded by more than 5 %, `--renew` writes what was counted. What the agent's
-//! own threads do meanwhile depends on the time that valgrind takes, and is not counted. valgrind must be installed.
+//! `budgets.txt`: `--check` fails when one is exceeded by more than 5 %, `3 labels` by more than 10 %; `--renew` writes what was
+//! counted. What the agent's own threads do meanwhile depends on the time that valgrind takes, and is not counted. valgrind must
+//! be installed.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 use std::fmt::Write as _;
@@ -16,6 +17,9 @@ use heartline_bench::subject::{Case, Subject};
 const RECORDS: u64 = 6_000_000;
 /// How far above its budget a case may be, in hundredths.
 const TOLERANCE: u64 = 5;
+/// Of a case whose series are found by the addresses of their texts: where the linker puts these, and so how many of them meet
+/// in one place, changes with every build.
+const TOLERANCE_BY_ADDRESS: u64 = 10;
 const CASES: [&str; 5] = ["handle", "64 handles", "3 labels", "counter", "timed scope"];
 
 fn case<'a>(subject: &'a Subject, name: &str) -> Option<&'a Case> {
@@ -26,6 +30,10 @@ fn case<'a>(subject: &'a Subject, name: &str) -> Option<&'a Case> {
         "counter" => subject.counter.as_ref(),
         _ => subject.timed.as_ref(),
     }
+}
+
+fn tolerance(name: &str) -> u64 {
+    if name == "3 labels" { TOLERANCE_BY_ADDRESS } else { TOLERANCE }
 }
 
 /// Instructions of a record in hundredths, by case.
@@ -67,8 +75,8 @@ fn run(arguments: &[String]) -> io::Result<bool> {
     for (case, hundredths) in counted {
         let budget = budgets.iter().find(|(of, _)| of == case).map_or(0, |(_, budget)| *budget);
         let verdict = match hundredths * 100 {
-            over if over > budget * (100 + TOLERANCE) => "  over budget",
-            under if under < budget * (100 - TOLERANCE) => "  below: renew it",
+            over if over > budget * (100 + tolerance(case)) => "  over budget",
+            under if under < budget * (100 - tolerance(case)) => "  below: renew it",
             _ => "",
         };
         is_kept &= verdict != "  over budget";
