@@ -64,7 +64,7 @@ fn generate(examples: &str, arguments: &[&str]) {
         .args(arguments)
         .current_dir(folder.path())
         .output()
-        .expect("schemathesis is installed: pip install schemathesis");
+        .expect("schemathesis is installed: let `./test hostile` do it");
     let said = String::from_utf8_lossy(&run.stdout);
     let summary = said.rsplit_once("= SUMMARY =").map_or(said.as_ref(), |(_, summary)| summary);
     println!("{summary}");

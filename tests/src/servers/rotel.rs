@@ -16,7 +16,8 @@ use crate::program::Program;
 
 /// Names the folder of the Python environment with both; `./test` makes it.
 const FOLDER_VARIABLE: &str = "HEARTLINE_ROTEL";
-const PACKAGES: &str = "python3 -m venv target/rotel && target/rotel/bin/pip install --pre rotel opentelemetry-proto";
+const PACKAGES: &str = "python3 -m venv target/rotel && \
+                        target/rotel/bin/pip install rotel==0.0.1a15 opentelemetry-proto==1.45.2 protobuf==7.36.2";
 
 /// The newest point of one series, as the decoder shows it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
