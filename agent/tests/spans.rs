@@ -115,6 +115,8 @@ fn a_slow_request_is_shown_with_its_spans_queries_waits_and_warnings() {
     let root = &spans(&row)[0];
     assert_eq!((&root["kind"], &root["span_id"]), (&"server".into(), &row["span_id"]));
     assert_eq!(root["attributes"]["http.response.status_code"], 200);
+    let shares: Vec<_> = spans(&row).iter().map(|span| span["share"].as_str().unwrap()).collect();
+    assert_eq!(shares, ["own", "queries", "queries", "pool_wait", "queries"]);
     for span in spans(&row) {
         let (duration, busy, idle) = (&span["duration_seconds"], &span["busy_seconds"], &span["idle_seconds"]);
         if let Some(busy) = busy.as_f64() {

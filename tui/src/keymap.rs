@@ -130,10 +130,11 @@ pub const BINDINGS: &[Binding] = &[
             character('8', Action::Show(View::Runtime)),
             character('9', Action::Show(View::Alerts)),
             character('0', Action::Show(View::Targets)),
+            character('x', Action::Show(View::Traces)),
         ],
-        "1-9 0",
+        "1-9 0 x",
         "views",
-        "show the view with this number",
+        "show the view with this key",
     ),
     view(
         &[
@@ -318,10 +319,10 @@ mod tests {
     }
 
     #[test]
-    fn every_view_has_a_digit_that_shows_it() {
+    fn every_view_has_a_key_that_shows_it() {
         for view in View::ALL {
-            let digit = press(KeyCode::Char(view.digit()), KeyModifiers::NONE);
-            assert_eq!(action(Context::View, &digit), Some(Action::Show(view)));
+            let key = press(KeyCode::Char(view.key()), KeyModifiers::NONE);
+            assert_eq!(action(Context::View, &key), Some(Action::Show(view)));
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The views, in the order of their number keys.
+/// The views, in the order of their keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum View {
     /// The verdict and one compact panel for each subsystem.
@@ -28,11 +28,13 @@ pub enum View {
     Alerts,
     /// The fleet.
     Targets,
+    /// Single requests: open, slow and failed ones, with where their time went.
+    Traces,
 }
 
 impl View {
-    /// All views, in the order of their number keys.
-    pub const ALL: [Self; 10] = [
+    /// All views, in the order of their keys.
+    pub const ALL: [Self; 11] = [
         Self::Overview,
         Self::Requests,
         Self::Queries,
@@ -43,6 +45,7 @@ impl View {
         Self::Runtime,
         Self::Alerts,
         Self::Targets,
+        Self::Traces,
     ];
 
     /// Its name on the screen.
@@ -58,6 +61,7 @@ impl View {
             Self::Runtime => "Runtime",
             Self::Alerts => "Alerts",
             Self::Targets => "Targets",
+            Self::Traces => "Traces",
         }
     }
 
@@ -66,14 +70,16 @@ impl View {
         match self {
             Self::Overview => "Now",
             Self::Requests => "HTTP",
+            Self::Queries => "DB",
+            Self::Runtime => "Proc",
             view => view.title(),
         }
     }
 
-    /// The digit that shows it.
-    pub fn digit(self) -> char {
+    /// The key that shows it.
+    pub fn key(self) -> char {
         let at = Self::ALL.iter().position(|view| *view == self).unwrap_or_default();
-        ['1', '2', '3', '4', '5', '6', '7', '8', '9', '0'][at]
+        ['1', '2', '3', '4', '5', '6', '7', '8', '9', '0', 'x'][at]
     }
 
     /// Whether it has rows, to be filtered and put in order.
@@ -84,7 +90,7 @@ impl View {
     /// What its rows open; none for a view without rows, and for one that shows all of a row already.
     fn opens(self) -> Option<Opens> {
         match self {
-            Self::Requests | Self::Queries | Self::Alerts => Some(Opens::Detail),
+            Self::Requests | Self::Queries | Self::Alerts | Self::Traces => Some(Opens::Detail),
             Self::Targets => Some(Opens::Target),
             Self::Overview | Self::Pools | Self::Caches | Self::Queues | Self::Heap | Self::Runtime => None,
         }
@@ -211,7 +217,7 @@ mod tests {
     fn stepping_through_the_views_comes_back_to_the_first() {
         let around = View::ALL.iter().fold(View::Overview, |view, _| view.step(true));
         assert_eq!(around, View::Overview);
-        assert_eq!(View::Overview.step(false), View::Targets);
+        assert_eq!(View::Overview.step(false), View::Traces);
     }
 
     #[test]

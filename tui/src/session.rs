@@ -14,7 +14,7 @@ use crate::cli::Global;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::model::{Model, Settings, Target};
-use crate::source::{self, DEFAULT_TARGET, Feed, Outcome, Pace, Tokens};
+use crate::source::{self, DEFAULT_TARGET, Feed, Outcome, Pace, Tokens, Traces};
 
 /// How many targets may be named.
 pub const TARGETS_MAX: usize = 1_000;
@@ -89,6 +89,7 @@ pub struct Session {
     rules: RuleWatch,
     log: Option<ChangeLog>,
     pasts: Pasts,
+    traces: Option<Traces>,
 }
 
 /// Targets being filled with what they remember, on other threads: it takes a while.
@@ -117,6 +118,7 @@ impl Session {
             alerting: Alerting::new(names(), source, options.rules.read(), built_in),
             rules: RuleWatch::start(options.rules.clone(), RULES_POLL),
             pasts: Pasts::default(),
+            traces: None,
             log: options.state_dir.as_deref().map(ChangeLog::open).transpose()?,
         })
     }
@@ -126,7 +128,7 @@ impl Session {
         self.clock.now()
     }
 
-    /// Waits for results of polls. Nothing is lost when the future is dropped before it is ready.
+    /// Waits for results of polls, or for what the attended target tells of its requests. Nothing is lost when the future is dropped before it is ready.
     pub async fn arrivals(&mut self) -> Vec<Outcome> {
         self.feed.next().await
     }
@@ -136,8 +138,21 @@ impl Session {
         self.feed.take()
     }
 
-    /// Takes results of polls in.
+    /// Asks this target, and no other one, for its requests from now on.
+    pub fn attend(&mut self, target: Option<usize>) {
+        self.feed.attend(target);
+    }
+
+    /// What the target that was attended last told of its requests.
+    pub fn traces(&self) -> Option<&Traces> {
+        self.traces.as_ref()
+    }
+
+    /// Takes results of polls in, and what arrived about requests.
     pub fn absorb(&mut self, outcomes: &[Outcome]) {
+        if let Some(traces) = self.feed.take_traces() {
+            self.traces = Some(traces.after(self.traces.take()));
+        }
         for outcome in outcomes {
             self.model.absorb(outcome);
             self.alerting.observe(outcome);

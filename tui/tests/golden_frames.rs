@@ -173,6 +173,71 @@ fn detail_of_a_route() {
 }
 
 #[test]
+fn detail_of_a_route_names_its_slowest_requests() {
+    let mut picture = view(View::Requests);
+    picture.tell_of_requests();
+    picture.screen.detail = true;
+    picture.screen.table_mut().selected = Some("GET /orders/{id}".to_owned());
+    let shown = picture.drawn(80, 24);
+    assert!(shown.contains("open        now  ■ 31.2s  31.1s wait for pool primary"), "{shown}");
+}
+
+fn traces() -> Picture {
+    let mut picture = view(View::Traces);
+    picture.tell_of_requests();
+    picture
+}
+
+#[test]
+fn traces_fit_every_size() {
+    every_size("traces", &traces());
+}
+
+#[test]
+fn detail_of_a_request_with_a_query_for_each_product() {
+    let mut picture = traces();
+    picture.screen.detail = true;
+    picture.screen.table_mut().selected = Some("GET /users/{id}/cart r-2".to_owned());
+    every_size("traces_detail", &picture);
+}
+
+#[test]
+fn a_request_that_failed_shows_what_was_logged() {
+    let mut picture = traces();
+    picture.screen.table_mut().selected = Some("POST /orders r-3".to_owned());
+    let shown = picture.drawn(80, 24);
+    assert!(shown.contains("POST /charges failed") && shown.contains("■ the bank did not answer"), "{shown}");
+}
+
+#[test]
+fn requests_whose_time_is_not_known_say_why() {
+    let mut picture = traces();
+    picture.screen.detail = true;
+    for (request, why) in [
+        ("GET /orders/{id} r-1", "its spans are shown once it has ended"),
+        ("GET /search r-4", "its spans were not kept"),
+        ("GET /gone r-9", "GET /gone r-9 is not there any more; esc goes back: it is neither open nor among"),
+    ] {
+        picture.screen.table_mut().selected = Some(request.to_owned());
+        let shown = picture.drawn(160, 24);
+        assert!(shown.contains(why), "{shown}");
+    }
+}
+
+#[test]
+fn requests_of_a_target_that_does_not_answer_are_old_and_those_of_another_one_are_not_shown() {
+    let mut picture = view(View::Traces);
+    let shown = picture.drawn(80, 24);
+    assert!(shown.contains("asking for slow and open requests"), "{shown}");
+    picture.fall_silent_about_requests();
+    let shown = picture.drawn(120, 24);
+    assert!(shown.contains("▲21s old: no requests from http://127.0.0.1:9464 within 5 s"), "{shown}");
+    picture.traces.as_mut().unwrap().target = 1;
+    let shown = picture.drawn(80, 24);
+    assert!(shown.contains("asking for slow and open requests"), "{shown}");
+}
+
+#[test]
 fn detail_of_a_query() {
     let mut picture = view(View::Queries);
     picture.screen.detail = true;

@@ -217,6 +217,27 @@ impl Kept {
     }
 }
 
+impl Share {
+    /// Its name in documents: that of its field of the split.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Spans => "spans",
+            Self::Queries => "queries",
+            Self::PoolWait => "pool_wait",
+            Self::Cache => "cache",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+impl Span<'_> {
+    /// Which share of the [`Split`] its time counts for.
+    pub(crate) fn share(&self) -> &'static str {
+        self.share.name()
+    }
+}
+
 impl Split {
     fn share(&mut self, share: Share) -> &mut u64 {
         match share {

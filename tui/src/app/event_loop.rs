@@ -109,8 +109,11 @@ impl EventLoop {
                 return Ok(Effect::Nothing);
             }
         };
-        let known = Known { model: self.session.model(), board: self.session.board() };
-        Ok(self.state.update(event, known, now))
+        let Self { session, state, .. } = self;
+        let effect = state.update(event, known(session), now);
+        let attended = state.attended(known(session));
+        session.attend(attended);
+        Ok(effect)
     }
 
     /// Carries an effect out; gives whether to go on.
@@ -135,7 +138,6 @@ impl EventLoop {
 
     fn draw(&mut self) -> anyhow::Result<()> {
         let Self { session, state, screen, frames, .. } = self;
-        let known = Known { model: session.model(), board: session.board() };
         frames.drawn();
         let draw = |scene: &crate::views::Scene<'_>| {
             screen.draw(|frame| {
@@ -143,8 +145,12 @@ impl EventLoop {
                 page::draw(scene, frame.buffer_mut(), area);
             })
         };
-        state.show(known, session.now(), draw).context("drawing to the terminal")
+        state.show(known(session), session.now(), draw).context("drawing to the terminal")
     }
+}
+
+fn known(session: &Session) -> Known<'_> {
+    Known { model: session.model(), board: session.board(), traces: session.traces() }
 }
 
 /// When the next frame is due: at once when somebody waits for it, but never sooner after the one before than allowed.

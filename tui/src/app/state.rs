@@ -8,6 +8,7 @@ use crate::alerting::{AlertRow, Board};
 use crate::keymap::{Action, Context, action};
 use crate::model::{Model, Target, TargetReading};
 use crate::screen::{Opens, Screen, TableChoice, View};
+use crate::source::Traces;
 use crate::text::Text;
 use crate::views::alerts::AlertLine;
 use crate::views::{Charts, Scene, Theme, help, page};
@@ -22,6 +23,8 @@ pub struct Known<'k> {
     pub model: &'k Model,
     /// The alerts.
     pub board: &'k Board,
+    /// What the attended target told of its requests.
+    pub traces: Option<&'k Traces>,
 }
 
 /// Something happened.
@@ -62,6 +65,7 @@ struct Frozen {
     at: UnixMillis,
     readings: Vec<TargetReading>,
     alerts: Vec<AlertRow>,
+    traces: Option<Traces>,
 }
 
 /// What is chosen, and what is frozen while paused.
@@ -108,6 +112,13 @@ impl State {
         if self.frozen.is_some() { Effect::Nothing } else { Effect::DrawSoon }
     }
 
+    /// The target whose single requests are shown, so that it must be asked for them; nobody while paused.
+    pub fn attended(&self, known: Known<'_>) -> Option<usize> {
+        let screen = &self.screen;
+        let shows = screen.view == View::Traces || (screen.view == View::Requests && screen.detail);
+        (shows && self.frozen.is_none()).then(|| self.target_index(known.model.targets().len()))
+    }
+
     /// Hands all that a frame is drawn from to `draw`.
     pub fn show<R>(&self, known: Known<'_>, now: UnixMillis, draw: impl FnOnce(&Scene<'_>) -> R) -> R {
         let at = self.frozen.as_ref().map_or(now, |frozen| frozen.at);
@@ -119,6 +130,7 @@ impl State {
             charts: shown.map(|target| -> &dyn Charts { target }),
             alerts: &alerts,
             problems: &known.board.problems,
+            traces: self.frozen.as_ref().map_or(known.traces, |frozen| frozen.traces.as_ref()),
             screen: &self.screen,
             now: at,
             paused: self.frozen.as_ref().map(|frozen| now.since(frozen.at)),
@@ -222,7 +234,7 @@ impl State {
             self.screen.help = Some(first.saturating_add_signed(rows).min(last));
             return;
         }
-        let identities = page::row_identities(&self.readings(known), &self.alerts(known, now), &self.screen);
+        let identities = self.show(known, now, page::row_identities);
         let TableChoice { selected, .. } = self.screen.table();
         let at = selected.and_then(|selected| identities.iter().position(|row| *row == selected)).unwrap_or_default();
         let to = at.saturating_add_signed(isize::from(rows)).min(identities.len().saturating_sub(1));
@@ -235,8 +247,7 @@ impl State {
     /// the order takes it.
     fn open(&mut self, known: Known<'_>, now: UnixMillis) {
         let Some(opens) = self.screen.opens() else { return };
-        let readings = self.readings(known);
-        let identities = page::row_identities(&readings, &self.alerts(known, now), &self.screen);
+        let identities = self.show(known, now, page::row_identities);
         let chosen = self.screen.table().selected.filter(|row| identities.contains(row));
         let Some(row) = chosen.or(identities.into_iter().next()) else { return };
         match opens {
@@ -245,7 +256,10 @@ impl State {
                 self.screen.detail = true;
             }
             Opens::Target => {
-                let Some(at) = readings.iter().position(|target| page::target_identity(target) == row) else { return };
+                let Some(at) = self.readings(known).iter().position(|target| page::target_identity(target) == row)
+                else {
+                    return;
+                };
                 self.screen.target = at;
                 self.choose_view(View::Overview);
             }
@@ -269,6 +283,7 @@ impl State {
                 at: now,
                 readings: self.readings(known).into_iter().cloned().collect(),
                 alerts: known.board.rows.clone(),
+                traces: known.traces.cloned(),
             }),
         };
     }
@@ -285,6 +300,7 @@ mod tests {
     use super::*;
     use crate::model::Settings;
     use crate::model::fixture::Document;
+    use crate::source::traces::fixture::{kept, open, row};
     use crate::source::{Failure, Outcome};
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -294,16 +310,22 @@ mod tests {
         state: State,
         model: Model,
         board: Board,
+        traces: Option<Traces>,
     }
 
     impl Desk {
         fn new() -> Self {
             let model = Model::new(["a:1", "b:2", "c:3"].map(Text::new), Settings::default());
-            Self { state: State::new(Theme::coloured()), model, board: Board::default() }
+            Self { state: State::new(Theme::coloured()), model, board: Board::default(), traces: None }
+        }
+
+        fn known(&self) -> Known<'_> {
+            Known { model: &self.model, board: &self.board, traces: self.traces.as_ref() }
         }
 
         fn update(&mut self, event: Event) -> Effect {
-            self.state.update(event, Known { model: &self.model, board: &self.board }, NOW)
+            let Self { state, model, board, traces } = self;
+            state.update(event, Known { model, board, traces: traces.as_ref() }, NOW)
         }
 
         fn press(&mut self, keys: &str) -> Effect {
@@ -322,7 +344,7 @@ mod tests {
         }
 
         fn show<R>(&self, now: UnixMillis, look: impl FnOnce(&Scene<'_>) -> R) -> R {
-            self.state.show(Known { model: &self.model, board: &self.board }, now, look)
+            self.state.show(self.known(), now, look)
         }
     }
 
@@ -457,6 +479,41 @@ mod tests {
         });
         desk.press(" ");
         desk.show(later, |scene| assert!(scene.paused.is_none() && scene.targets[0].error.is_some()));
+    }
+
+    #[test]
+    fn a_target_is_asked_for_its_requests_only_while_they_are_shown() {
+        let mut desk = Desk::new();
+        desk.model.absorb(&Document::at(10).requests("/a", "200", 3, 0.1).arrives(NOW.0));
+        let attended = |desk: &Desk| desk.state.attended(desk.known());
+        assert_eq!(attended(&desk), None);
+        desk.press("x");
+        assert_eq!(attended(&desk), Some(0));
+        desk.press("tt");
+        assert_eq!(attended(&desk), Some(2));
+        desk.press("p");
+        assert_eq!(attended(&desk), None, "what is frozen needs no answers");
+        desk.press("pt2");
+        assert_eq!(attended(&desk), None);
+        desk.press("\n");
+        assert_eq!(attended(&desk), Some(0), "the detail of a route names its slowest");
+    }
+
+    #[test]
+    fn requests_are_selected_opened_and_frozen() {
+        let mut desk = Desk::new();
+        let told = |names: &[&str]| {
+            let rows = names.iter().map(|name| row(name, 1, None)).collect::<Vec<_>>();
+            Traces::of(0, &[open(), kept(&rows, &[])])
+        };
+        desk.traces = Some(told(&["r-2", "r-3"]));
+        desk.press("xj");
+        assert_eq!(desk.screen().table().selected.as_deref(), Some("POST /orders r-3"));
+        desk.press("\np");
+        desk.traces = Some(told(&["r-4"]));
+        desk.show(NOW, |scene| assert_eq!(scene.told().unwrap().requests.len(), 3));
+        desk.press("p");
+        desk.show(NOW, |scene| assert_eq!(scene.told().unwrap().requests.len(), 2));
     }
 
     #[test]

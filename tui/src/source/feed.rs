@@ -4,16 +4,16 @@
 //! The hand-over holds one outcome for each target: a reader that is slow sees fewer of them, never old ones, and a target
 //! that is slow delays nobody but itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::http::{self, Link, Room};
 use super::known::Known;
-use super::{Outcome, Past, Target, Tokens};
+use super::{Outcome, Past, Target, Tokens, Traces};
 use crate::clock::Clock;
 
 /// After this many failures in a row polls become rarer.
@@ -22,6 +22,8 @@ const PATIENT_FAILURES: u32 = 3;
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 /// A document is followed by a pause of a second for each of these bytes, so that huge ones do not keep us busy.
 const BYTES_PER_SECOND: f64 = 4e6;
+/// The time from one answer about a target's requests to the next question.
+const TRACES_PAUSE: Duration = Duration::from_secs(2);
 /// What the series of all targets together may take, in bytes.
 const SERIES_BYTES_MAX: usize = 64 << 20;
 
@@ -38,13 +40,18 @@ pub struct Pace {
 #[derive(Debug)]
 pub struct Feed {
     mailbox: Arc<Mailbox>,
-    _polls: JoinSet<()>,
+    links: Vec<Link>,
+    clock: Clock,
+    /// The target whose requests are asked for.
+    attended: Option<(usize, AbortHandle)>,
+    polls: JoinSet<()>,
 }
 
 #[derive(Debug)]
 struct Mailbox {
     places: Mutex<Vec<Option<Outcome>>>,
     pasts: Mutex<Vec<Past>>,
+    traces: Mutex<Option<Traces>>,
     filled: Notify,
 }
 
@@ -62,6 +69,10 @@ impl Mailbox {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.iter_mut().filter_map(Option::take).collect()
     }
+
+    fn traces(&self) -> MutexGuard<'_, Option<Traces>> {
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Feed {
@@ -73,10 +84,11 @@ impl Feed {
     pub fn start(targets: &[Target], tokens: &Tokens, pace: Pace, clock: Clock) -> anyhow::Result<Self> {
         let client = http::client().context("preparing to poll targets: reading the system's TLS settings")?;
         let places = Mutex::new(targets.iter().map(|_| None).collect());
-        let mailbox = Arc::new(Mailbox { places, pasts: Mutex::default(), filled: Notify::new() });
+        let mailbox =
+            Arc::new(Mailbox { places, pasts: Mutex::default(), traces: Mutex::default(), filled: Notify::new() });
         let room = Arc::new(Room::default());
         let series_bytes_max = (SERIES_BYTES_MAX / targets.len().max(1)).clamp(512 << 10, http::DOCUMENT_BYTES_MAX);
-        let mut polls = JoinSet::new();
+        let (mut polls, mut links) = (JoinSet::new(), Vec::with_capacity(targets.len()));
         for (place, target) in targets.iter().enumerate() {
             let link = Link {
                 client: client.clone(),
@@ -85,6 +97,7 @@ impl Feed {
                 room: Arc::clone(&room),
                 series_bytes_max,
             };
+            links.push(link.clone());
             let Pace { interval, past } = pace;
             let (first, answered) = oneshot::channel();
             if past {
@@ -94,15 +107,36 @@ impl Feed {
             let schedule = Schedule { target: place, interval, first, failures: 0, generation: 0 };
             polls.spawn(poll_for_ever(link, schedule, Arc::clone(&mailbox), clock));
         }
-        Ok(Self { mailbox, _polls: polls })
+        Ok(Self { mailbox, links, clock, attended: None, polls })
     }
 
-    /// Waits until there are outcomes, and takes the newest one of each target that has one. Nothing is lost when the
-    /// future is dropped before it is ready.
+    /// Asks this target, and no other one, again and again for its requests; none asks nobody any more.
+    pub fn attend(&mut self, target: Option<usize>) {
+        if self.attended.as_ref().map(|(place, _)| *place) == target {
+            return;
+        }
+        if let Some((_, asking)) = self.attended.take() {
+            asking.abort();
+        }
+        *self.mailbox.traces() = None;
+        let Some((place, link)) = target.and_then(|place| Some((place, self.links.get(place)?.clone()))) else {
+            return;
+        };
+        let asking = self.polls.spawn(ask_for_traces(link, place, Arc::clone(&self.mailbox), self.clock));
+        self.attended = Some((place, asking));
+    }
+
+    /// What the attended target told of its requests, if that is new.
+    pub fn take_traces(&mut self) -> Option<Traces> {
+        self.mailbox.traces().take()
+    }
+
+    /// Waits until there are outcomes, and takes the newest one of each target that has one; there is none where the
+    /// attended target told of its requests meanwhile. Nothing is lost when the future is dropped before it is ready.
     pub async fn next(&mut self) -> Vec<Outcome> {
         loop {
             let outcomes = self.mailbox.take();
-            if !outcomes.is_empty() {
+            if !outcomes.is_empty() || self.mailbox.traces().is_some() {
                 return outcomes;
             }
             self.mailbox.filled.notified().await;
@@ -175,6 +209,17 @@ async fn ask_for_past(link: Link, answered: oneshot::Receiver<Outcome>, mailbox:
     let Ok(outcome) = answered.await else { return };
     if let Some(past) = link.past(outcome).await {
         mailbox.pasts.lock().unwrap_or_else(PoisonError::into_inner).push(past);
+    }
+}
+
+/// Asks a target for its requests, until it is no longer attended.
+async fn ask_for_traces(link: Link, target: usize, mailbox: Arc<Mailbox>, clock: Clock) {
+    loop {
+        let answer = link.traces(clock).await;
+        let bytes = answer.as_ref().map_or(0, |(_, bytes)| *bytes);
+        *mailbox.traces() = Some(Traces::new(target, answer.map(|(told, _)| told)));
+        mailbox.filled.notify_one();
+        tokio::time::sleep(TRACES_PAUSE.max(Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND))).await;
     }
 }
 

@@ -17,7 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::document::{self, Read};
 use super::known::Known;
 use super::past::{self, Past};
+use super::traces::{self, Told};
 use super::{Answer, Failure, Outcome};
+use crate::clock::Clock;
 
 /// How long a connection may take.
 pub const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -108,19 +110,47 @@ impl Link {
     async fn histories(&self) -> Option<Vec<Vec<u8>>> {
         let mut streams = Vec::new();
         for query in past::QUERIES {
-            let mut url = self.url.join("/api/v1/history").ok()?;
-            url.set_query(Some(query));
-            streams.push(self.history(url).await?);
+            streams.push(self.history(self.beside("history", query)?).await?);
         }
         Some(streams)
     }
 
-    async fn history(&self, url: Url) -> Option<Vec<u8>> {
-        let mut request = self.client.get(url).header(ACCEPT, MEDIA_TYPE);
+    /// Asks for the requests that are open and those that were slow or failed.
+    pub(super) async fn traces(&self, clock: Clock) -> Result<(Told, u64), Failure> {
+        let exchange = async {
+            let mut bodies = [const { Vec::new() }; 2];
+            for ((name, query), body) in traces::QUERIES.into_iter().zip(&mut bodies) {
+                let url = self.beside(name, query).ok_or_else(|| format!("{} has no {name}", self.place()))?;
+                let response = self.send(url, "application/json").await.map_err(|error| self.explain(&error))?;
+                self.refuse_status(&response)?;
+                *body = self.read_body(response, true).await?.0;
+            }
+            let bytes = bodies.iter().map(|body| body.len() as u64).sum();
+            let told = traces::read(&bodies, clock.now()).map_err(|reason| format!("{}: {reason}", self.place()))?;
+            Ok((told, bytes))
+        };
+        let late = || format!("no requests from {} within {} s", self.place(), POLL_MAX.as_secs());
+        let exchange = tokio::time::timeout(POLL_MAX, exchange).await;
+        exchange.unwrap_or_else(|_| Err(late())).map_err(|explanation: String| Failure::new(&explanation))
+    }
+
+    /// The address of another document of the agent: it stands beside the snapshot, under whatever prefix.
+    fn beside(&self, name: &str, query: &str) -> Option<Url> {
+        let mut url = self.url.join(name).ok()?;
+        url.set_query(Some(query));
+        Some(url)
+    }
+
+    async fn send(&self, url: Url, accepted: &str) -> reqwest::Result<Response> {
+        let mut request = self.client.get(url).header(ACCEPT, accepted);
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token.clone());
         }
-        let response = request.send().await.ok().filter(|response| response.status() == StatusCode::OK)?;
+        request.send().await
+    }
+
+    async fn history(&self, url: Url) -> Option<Vec<u8>> {
+        let response = self.send(url, MEDIA_TYPE).await.ok().filter(|response| response.status() == StatusCode::OK)?;
         let is_frames = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == MEDIA_TYPE);
         if !is_frames {
             return None;
@@ -165,11 +195,7 @@ impl Link {
         if let Some(base) = &base {
             url.query_pairs_mut().append_pair("since", &base.seq.to_string());
         }
-        let mut request = self.client.get(url).header(ACCEPT, "application/json");
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, token.clone());
-        }
-        let response = request.send().await.map_err(|error| self.explain(&error))?;
+        let response = self.send(url, "application/json").await.map_err(|error| self.explain(&error))?;
         if base.is_some() && response.status() == StatusCode::BAD_REQUEST {
             return Ok(Asked::Refused);
         }
@@ -200,7 +226,7 @@ impl Link {
             300..=399 => format!("{place} redirects{}; redirects are not followed, name the final address", location()),
             401 | 403 if self.token.is_some() => format!("{place} refuses the token of --token-file ({status})"),
             401 | 403 => format!("{place} wants a token ({status}); pass it with --token-file"),
-            404 => format!("{place} has no {}; is this the address of a heartline agent?", self.url.path()),
+            404 => format!("{place} has no {}; is this the address of a heartline agent?", response.url().path()),
             _ => format!("{place} answered {status}"),
         })
     }

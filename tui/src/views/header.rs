@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  shop a   ● fresh 0.4s   ■ 2 critical  ▲ 1 warning   ▲ 2 mistakes in alerts.toml   1 of 3 targets      5m  14:07:12 UTC
-//!  1 Overview  2 Requests  3 Queries  4 Pools  5 Caches  6 Queues  7 Heap  8 Runtime  9 Alerts  0 Targets
+//!  1 Overview  2 Requests  3 Queries  4 Pools  5 Caches  6 Queues  7 Heap  8 Runtime  9 Alerts  0 Targets  x Traces
 //! ```
 
 use heartline_shared::UnixMillis;
@@ -129,13 +129,13 @@ fn draw_views(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     let shown = scene.screen.view;
     let tab = |view: View, title: &str, space: &str| {
         let style = if view == shown { pen.theme.selection() } else { pen.theme.dim() };
-        [Piece::new(format!("{}{space}{title}", view.digit()), style), Piece::new(" ", pen.theme.text())]
+        [Piece::new(format!("{}{space}{title}", view.key()), style), Piece::new(" ", pen.theme.text())]
     };
     let full: Vec<Piece> = View::ALL.iter().flat_map(|view| tab(*view, view.title(), " ")).collect();
     let short: Vec<Piece> = View::ALL.iter().flat_map(|view| tab(*view, view.short_title(), "")).collect();
     let (next, before) = (shown.step(true), shown.step(false));
     let around = vec![
-        Piece::new(format!("{} {}", shown.digit(), shown.title()), pen.theme.selection()),
+        Piece::new(format!("{} {}", shown.key(), shown.title()), pen.theme.selection()),
         Piece::new(format!("  tab {}  shift-tab {}", next.short_title(), before.short_title()), pen.theme.dim()),
     ];
     let row = [full, short].into_iter().find(|row| width(row) < area.width).unwrap_or(around);

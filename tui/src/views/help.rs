@@ -49,7 +49,7 @@ fn lines(theme: Theme) -> Vec<Vec<Piece>> {
     for half in View::ALL.chunks(5) {
         let named = half.iter().flat_map(|view| {
             [
-                Piece::new(format!("  {}", view.digit()), theme.key()),
+                Piece::new(format!("  {}", view.key()), theme.key()),
                 Piece::new(format!(" {:<9}", view.title()), theme.text()),
             ]
         });

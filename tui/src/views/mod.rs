@@ -7,13 +7,13 @@
 //! │ 1 Overview 2 Requests 3 Queries 4 Pools 5 Caches …               │ header: the views
 //! │                                                                  │
 //! │ the view: overview, requests, queries, pools, caches, queues,    │ one file each
-//! │ heap, runtime, alerts, targets; or the help over it              │
+//! │ heap, runtime, alerts, targets, traces; or the help over it      │
 //! │                                                                  │
 //! │ ? help  1-9 views  enter detail  / filter  s sort  q quit        │ footer: filter and keys
 //! └──────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Lowest first: `theme`, `quantity`, `judgement`; `pen`, `spark`, `chart`, `table`; `scene`, `panel`; the views with
+//! Lowest first: `theme`, `quantity`, `judgement`; `pen`, `spark`, `chart`, `table`, `waterfall`; `scene`, `panel`; the views with
 //! `verdict`; `header`, `footer`, `page`.
 
 pub mod alerts;
@@ -39,7 +39,9 @@ pub mod spark;
 pub mod table;
 pub mod targets;
 pub mod theme;
+pub mod traces;
 pub mod verdict;
+pub mod waterfall;
 
 pub use scene::{Charts, Scene};
 pub use theme::Theme;

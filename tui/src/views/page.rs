@@ -7,10 +7,13 @@ use super::alerts::AlertLine;
 use super::pen::Pen;
 use super::scene::Scene;
 use super::table::{Row, identities, next_order};
-use super::{alerts, caches, footer, header, heap, help, overview, pools, queries, queues, requests, runtime, targets};
+use super::{
+    alerts, caches, footer, header, heap, help, overview, pools, queries, queues, requests, runtime, targets, traces,
+};
 use crate::model::TargetReading;
 use crate::model::reading::{Cache, Pool, QuerySummary, Queue, Route};
-use crate::screen::{Screen, View};
+use crate::screen::View;
+use crate::source::traces::Traced;
 
 /// Smaller than this nothing can be read.
 const WIDTH_MIN: u16 = 20;
@@ -51,6 +54,7 @@ fn draw_body(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
         View::Runtime => runtime::draw(scene, pen, area),
         View::Alerts => alerts::draw(scene, pen, area),
         View::Targets => targets::draw(scene, pen, area),
+        View::Traces => traces::draw(scene, pen, area),
     }
 }
 
@@ -69,13 +73,12 @@ fn nothing_known(scene: &Scene<'_>) -> Option<String> {
 }
 
 /// The identities of the rows of the view shown, in the order shown; empty for a view without a table.
-pub fn row_identities(targets: &[&TargetReading], alerts: &[AlertLine], screen: &Screen) -> Vec<String> {
-    let choice = screen.table();
-    let at = screen.target.min(targets.len().saturating_sub(1));
-    let target = targets.get(at);
-    match (screen.view, target) {
-        (View::Targets, _) => identities(targets.iter().copied(), &choice),
-        (View::Alerts, _) => identities(alerts, &choice),
+pub fn row_identities(scene: &Scene<'_>) -> Vec<String> {
+    let choice = scene.screen.table();
+    match (scene.screen.view, scene.target()) {
+        (View::Targets, _) => identities(scene.targets.iter().copied(), &choice),
+        (View::Alerts, _) => identities(scene.alerts, &choice),
+        (View::Traces, _) => scene.told().map_or_else(Vec::new, |told| identities(&told.requests, &choice)),
         (View::Requests, Some(target)) => identities(&target.routes, &choice),
         (View::Queries, Some(target)) => identities(&target.query_summaries, &choice),
         (View::Pools, Some(target)) => identities(&target.pools, &choice),
@@ -96,6 +99,7 @@ pub fn next_sort(view: View, chosen: Option<usize>) -> Option<usize> {
         View::Queues => Some(next_order::<Queue>(chosen)),
         View::Alerts => Some(next_order::<AlertLine>(chosen)),
         View::Targets => Some(next_order::<TargetReading>(chosen)),
+        View::Traces => Some(next_order::<Traced>(chosen)),
     }
 }
 

@@ -18,6 +18,7 @@ use super::quantity::{UNKNOWN, count, known, percent, seconds};
 use super::scene::Scene;
 use super::table::{self, Cell, Column, Row};
 use super::theme::Severity;
+use super::traces;
 use crate::model::Chart;
 use crate::model::reading::{Requests, Route, StatusSplit};
 
@@ -208,7 +209,7 @@ fn draw_route(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, route: &Route) {
 
 fn detail(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, route: &Route) {
     let area = pen.heading(area, &name(route), &[Piece::new("esc back", pen.theme.dim())]);
-    let lines = detail_lines(pen, route);
+    let lines = detail_lines(scene, pen, route);
     let (figures, charts) = panel::split(area, u16::try_from(lines.len()).unwrap_or(area.height));
     for (row, line) in (0..figures.height).zip(&lines) {
         pen.write(figures, row, line);
@@ -225,14 +226,14 @@ fn detail(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, route: &Route) {
     Trend::area(Chart::RouteRate { method, route: path }, Scale::Count).draw_chart(scene, pen, rate);
 }
 
-fn detail_lines(pen: &Pen<'_>, route: &Route) -> Vec<Vec<Piece>> {
+fn detail_lines(scene: &Scene<'_>, pen: &Pen<'_>, route: &Route) -> Vec<Vec<Piece>> {
     let of = |label, value| pen.judged(label, &known(value, seconds), judgement::request_seconds(value));
     let exact = route.by_status.iter().map(|(status, requests)| {
         let bad = status.as_str().starts_with('5') || *status == "panic";
         let severity = if bad && *requests > 0 { Severity::Warning } else { Severity::Fine };
         pen.judged(status.as_str(), &count(*requests as f64), severity)
     });
-    vec![
+    let mut lines = vec![
         [
             pen.figure("", &rate(route.rate)),
             of("p50", route.p50_seconds),
@@ -249,8 +250,10 @@ fn detail_lines(pen: &Pen<'_>, route: &Route) -> Vec<Vec<Piece>> {
         .concat(),
         std::iter::once(Piece::new("in the window  ", pen.theme.dim())).chain(split(pen, route.statuses)).collect(),
         exact.flatten().collect(),
-        vec![],
-    ]
+    ];
+    lines.extend(traces::of_route(scene, pen, route));
+    lines.push(vec![]);
+    lines
 }
 
 /// Requests of the window by how they ended.

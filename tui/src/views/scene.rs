@@ -10,6 +10,8 @@ use super::theme::Theme;
 use crate::alerting::Problems;
 use crate::model::{Axis, Chart, Target, TargetReading};
 use crate::screen::Screen;
+use crate::source::traces::Told;
+use crate::source::{Failure, Traces};
 
 /// Where the values of charts come from.
 pub trait Charts {
@@ -40,6 +42,8 @@ pub struct Scene<'a> {
     pub alerts: &'a [AlertLine],
     /// What is wrong with the alert rules; no mistakes when nothing is.
     pub problems: &'a Problems,
+    /// What a target told of its requests; absent until one did.
+    pub traces: Option<&'a Traces>,
     /// What the person at the keyboard has chosen.
     pub screen: &'a Screen,
     /// The moment that is shown: of the newest change, or of the pause.
@@ -59,6 +63,20 @@ impl<'a> Scene<'a> {
     /// Its place among the targets.
     pub fn target_index(&self) -> usize {
         self.screen.target.min(self.targets.len().saturating_sub(1))
+    }
+
+    /// What the target shown told of its requests; absent until it did.
+    pub fn told(&self) -> Option<&'a Told> {
+        self.own_traces()?.told.as_deref()
+    }
+
+    /// Why the target shown tells nothing of its requests, or nothing newer; absent while it does.
+    pub fn silent_about_requests(&self) -> Option<&'a Failure> {
+        self.own_traces()?.failure.as_ref()
+    }
+
+    fn own_traces(&self) -> Option<&'a Traces> {
+        self.traces.filter(|traces| traces.target == self.target_index())
     }
 
     /// The history of one number of the target shown.

@@ -403,6 +403,7 @@ mod tests {
             charts: None,
             alerts,
             problems: &crate::alerting::Problems::default(),
+            traces: None,
             screen: &Screen::default(),
             now: NOW,
             paused: None,

@@ -1,6 +1,7 @@
 //! Realistic readings and histories for golden frames, the same in every run. How they are drawn is not known here.
 
 mod silence;
+mod single;
 
 use std::f64::consts::TAU;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use heartline_tui::model::reading::{
 };
 use heartline_tui::model::{Axis, Chart, Freshness, TargetReading};
 use heartline_tui::screen::Screen;
+use heartline_tui::source::Traces;
 use heartline_tui::text::Text;
 use heartline_tui::views::alerts::{AlertLine, AlertStage};
 use heartline_tui::views::theme::Severity;
@@ -34,6 +36,7 @@ pub(crate) struct Picture {
     pub(crate) screen: Screen,
     pub(crate) paused: Option<Duration>,
     pub(crate) problems: Problems,
+    pub(crate) traces: Option<Traces>,
     pub(crate) theme: Theme,
     histories: Histories,
 }
@@ -47,6 +50,7 @@ impl Picture {
             charts: Some(&self.histories),
             alerts: &self.alerts,
             problems: &self.problems,
+            traces: self.traces.as_ref(),
             screen: &self.screen,
             now: NOW,
             paused: self.paused,
@@ -90,6 +94,14 @@ impl Picture {
         (target.restarts, target.restarted_at) = (1, Some(NOW - ago));
         (target.uptime, target.started_at) = (Some(ago), Some(NOW - ago));
         self.histories.restarted_at = Some(NOW - ago);
+    }
+
+    pub(crate) fn tell_of_requests(&mut self) {
+        self.traces = Some(single::traces(NOW));
+    }
+
+    pub(crate) fn fall_silent_about_requests(&mut self) {
+        self.traces = Some(single::silent_traces(NOW));
     }
 
     pub(crate) fn misread_rules(&mut self) {
@@ -199,6 +211,7 @@ pub(crate) fn quiet_shop() -> Picture {
         screen: Screen::default(),
         paused: None,
         problems: Problems::default(),
+        traces: None,
         theme: Theme::coloured(),
         histories: Histories::default(),
     }

@@ -47,6 +47,7 @@ mod shown {
             "name": span.name,
             "target": if span.target.is_empty() { None } else { Some(span.target) },
             "kind": span.kind,
+            "share": span.share(),
             "started_at": started.to_string(),
             "started_at_ms": started,
             "offset_seconds": seconds(span.start),
@@ -161,7 +162,7 @@ fn span_schema() -> Value {
     json!({
         "type": "object",
         "required": [
-            "span_id", "parent_span_id", "name", "target", "kind", "started_at", "started_at_ms", "offset_seconds",
+            "span_id", "parent_span_id", "name", "target", "kind", "share", "started_at", "started_at_ms", "offset_seconds",
             "duration_seconds", "busy_seconds", "idle_seconds", "status", "ended", "attributes", "events",
         ],
         "properties": {
@@ -170,6 +171,10 @@ fn span_schema() -> Value {
             "name": {"type": "string"},
             "target": {"type": ["string", "null"], "description": "The module; null for what the agent observed itself."},
             "kind": {"enum": ["server", "client", "internal", "producer", "consumer"]},
+            "share": {
+                "enum": ["own", "spans", "queries", "pool_wait", "cache", "outbound"],
+                "description": "Which share of the split its time counts for.",
+            },
             "started_at": {"type": "string", "format": "date-time"},
             "started_at_ms": {"type": "integer", "minimum": 0},
             "offset_seconds": {"type": "number", "minimum": 0, "description": "Since the request began."},

@@ -12,7 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::clock::Clock;
 use crate::model::fixture::Document;
 use crate::source::past_fixture::stream;
-use crate::source::{Feed, Outcome, Pace, Target, Tokens};
+use crate::source::traces::fixture::{kept, open, row};
+use crate::source::{Feed, Outcome, Pace, Target, Tokens, Traces};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const QUICK: Duration = Duration::from_millis(50);
@@ -30,6 +31,8 @@ enum Manner {
     Good,
     /// The same, and these bytes for a request for the history.
     Remembering(Vec<u8>),
+    /// The same, and these documents for requests for its open and kept requests.
+    Telling([Vec<u8>; 2]),
     /// What this makes of the `since` that was asked for, if any, and of how many requests there were.
     Changing(fn(Option<u64>, u64) -> Vec<u8>),
 }
@@ -73,7 +76,8 @@ async fn serve(mut stream: TcpStream, manner: Manner, heads: Arc<Mutex<Vec<Strin
         }
         head.extend_from_slice(&buffer[..read]);
     }
-    let asks_for_past = head.starts_with(b"GET /api/v1/history?");
+    let asked = String::from_utf8_lossy(&head).into_owned();
+    let asks_for = |name: &str| asked.split(['?', ' ']).nth(1).is_some_and(|path| path.ends_with(name));
     let nth = {
         let mut heads = heads.lock().unwrap();
         heads.push(String::from_utf8_lossy(&head).to_ascii_lowercase());
@@ -90,16 +94,24 @@ async fn serve(mut stream: TcpStream, manner: Manner, heads: Arc<Mutex<Vec<Strin
                 beat.tick().await;
             }
         }
-        Manner::Remembering(past) if asks_for_past => {
+        Manner::Remembering(past) if asks_for("/history") => {
             let kind = format!("content-type: {MEDIA_TYPE}\r\n");
             stream.write_all(&answer("200 OK", &kind, &past)).await?;
+        }
+        Manner::Telling(documents) if asks_for("/inflight") => {
+            stream.write_all(&answer("200 OK", "", &documents[0])).await?;
+        }
+        Manner::Telling(documents) if asks_for("/traces") => {
+            stream.write_all(&answer("200 OK", "", &documents[1])).await?;
         }
         Manner::Changing(make) => {
             let head = String::from_utf8_lossy(&head).into_owned();
             let since = head.split_once("?since=").map(|(_, rest)| rest.split(' ').next().unwrap().parse().unwrap());
             stream.write_all(&make(since, nth)).await?;
         }
-        Manner::Good | Manner::Remembering(_) => stream.write_all(&answer("200 OK", "", &document(nth))).await?,
+        Manner::Good | Manner::Remembering(_) | Manner::Telling(_) => {
+            stream.write_all(&answer("200 OK", "", &document(nth))).await?
+        }
     }
     stream.shutdown().await
 }
@@ -212,6 +224,76 @@ async fn a_target_that_keeps_no_history_or_sends_something_else_is_polled_all_th
         }
         assert!(feed.take_pasts().iter().all(|past| past.documents().count() == 0));
     }
+}
+
+/// What arrives about the requests of the attended target.
+async fn traces(feed: &mut Feed) -> Traces {
+    let arrive = async {
+        loop {
+            feed.next().await;
+            if let Some(traces) = feed.take_traces() {
+                return traces;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, arrive).await.unwrap()
+}
+
+fn telling() -> Manner {
+    Manner::Telling([open(), kept(&[row("r-2", 998_000, None)], &[])].map(|document| document.to_string().into_bytes()))
+}
+
+#[tokio::test]
+async fn only_the_attended_target_is_asked_for_its_requests_beside_its_snapshot() {
+    let (quiet, server) = (Server::start(telling()).await, Server::start(telling()).await);
+    let mounted = Target::parse(&format!("http://{}/ops/heartline", server.address)).unwrap();
+    let mut feed = feed(&[quiet.target(), mounted], &Tokens::default());
+    feed.attend(Some(1));
+    let told = traces(&mut feed).await;
+    assert_eq!((told.target, told.told.unwrap().requests.len()), (1, 2));
+    let asked = |server: &Server| {
+        let heads = server.heads();
+        let of = |name: &str| heads.iter().filter(|head| head.contains(name)).count();
+        (of("get /ops/heartline/api/v1/inflight?"), of("get /ops/heartline/api/v1/traces?"), of("/traces"))
+    };
+    assert_eq!(asked(&server), (1, 1, 1));
+    feed.attend(Some(0));
+    assert_eq!(traces(&mut feed).await.target, 0);
+    feed.attend(None);
+    assert!(feed.take_traces().is_none());
+    for _ in 0..5 {
+        feed.next().await;
+    }
+    assert_eq!((asked(&server), asked(&quiet).2), ((1, 1, 1), 1), "nobody is asked without need");
+}
+
+#[tokio::test]
+async fn a_target_that_tells_nothing_of_its_requests_says_why_and_is_polled_all_the_same() {
+    let missing = Manner::Bytes(answer("404 Not Found", "", b""));
+    for (manner, why) in [(missing, "has no /api/v1/inflight"), (Manner::Good, "its open requests are not understood")]
+    {
+        let server = Server::start(manner).await;
+        let mut feed = feed(&[server.target()], &Tokens::default());
+        feed.attend(Some(0));
+        let traces = traces(&mut feed).await;
+        let said = traces.failure.unwrap().explanation().to_string();
+        assert!(traces.told.is_none() && said.contains(why), "{said}");
+        assert!(!tokio::time::timeout(DEADLINE, feed.next()).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_a_mounted_target_remembers_is_asked_for_under_its_prefix() {
+    let documents = [Document::at(1).requests("/", "200", 3, 0.01).snapshot()];
+    let server = Server::start(Manner::Remembering(stream(&documents))).await;
+    let mut feed = remembering_feed(Target::parse(&format!("http://{}/ops", server.address)).unwrap());
+    let past = async {
+        while feed.take_pasts().is_empty() {
+            feed.next().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, past).await.unwrap();
+    assert!(server.heads().iter().any(|head| head.starts_with("get /ops/api/v1/history?")));
 }
 
 #[tokio::test]

@@ -1,0 +1,262 @@
+//! Single requests: those that are open, were slow or failed, and where the time of each went. Which requests are slow
+//! is decided by their service.
+//!
+//! ```text
+//! 3 open  257 slow  0 failed since the start  slow from 500ms on  kept for 5m00s
+//!   request              took  state   ended     most of the time
+//! ▸ GET /users/{id}     425ms  open    –         425ms SELECT orders by user
+//!   POST /orders        590ms  slow    07:32:26  95% SELECT cart_items by user
+//! POST /orders ────────────────────────────────────────────────────────────
+//!  (the parts of the selected request and its spans)
+//! ```
+
+use ratatui::layout::Rect;
+
+use super::header::time_of_day;
+use super::judgement;
+use super::panel;
+use super::pen::{Pen, Piece};
+use super::pools::rows_of;
+use super::quantity::{UNKNOWN, age, count, percent, seconds};
+use super::requests::nothing_to_show;
+use super::scene::Scene;
+use super::table::{self, Cell, Column, Row};
+use super::theme::Severity;
+use super::waterfall;
+use crate::model::reading::Route;
+use crate::source::traces::{Stage, Told, Traced};
+use crate::text::Text;
+
+/// The least rows that the selected request is worth below the table.
+const SELECTED_ROWS_MIN: u16 = 7;
+/// With fewer rows the ids make room for the spans.
+const IDS_ROWS_MIN: u16 = 10;
+/// After this long an answer is old.
+const OLD_SECONDS: u64 = 10;
+
+fn name(request: &Traced) -> String {
+    let path = request.route.as_ref().map_or("(no route)", Text::as_str);
+    format!("{} {path}", request.method)
+}
+
+fn severity(request: &Traced) -> Severity {
+    if request.stage == Stage::Failed { Severity::Critical } else { judgement::request_seconds(Some(request.seconds)) }
+}
+
+fn status(request: &Traced) -> Option<f64> {
+    request.status.map(f64::from)
+}
+
+fn ended(request: &Traced) -> String {
+    request.ended.map_or_else(|| UNKNOWN.to_owned(), time_of_day)
+}
+
+/// What took most of it, behind its share; of an open one what it waits for, behind how long it has.
+pub fn why(request: &Traced) -> String {
+    let Some(most) = &request.most else {
+        return if request.stage == Stage::Open { "nothing that is observed".to_owned() } else { UNKNOWN.to_owned() };
+    };
+    if request.stage == Stage::Open {
+        return format!("{} {}", seconds(most.seconds), most.name);
+    }
+    let times = if most.count > 1 { format!(" ×{}", most.count) } else { String::new() };
+    let share =
+        if request.seconds > 0.0 { percent((most.seconds / request.seconds).min(1.0)) } else { UNKNOWN.to_owned() };
+    format!("{share} {}{times}", most.name)
+}
+
+fn id(id: Option<&Text>) -> Cell {
+    Cell::new(id.map_or(UNKNOWN, Text::as_str))
+}
+
+impl Row for Traced {
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::name("request", 18, 0, |request| Cell::new(name(request))),
+        Column::number(
+            "took",
+            6,
+            1,
+            |request| Cell::judged(seconds(request.seconds), judgement::request_seconds(Some(request.seconds))),
+            |request| Some(request.seconds),
+        ),
+        Column::name("state", 6, 2, |request| Cell::judged(request.stage.word(), state(request))),
+        Column::name("most of the time", 24, 3, |request| Cell::new(why(request))),
+        Column::number(
+            "ended",
+            8,
+            4,
+            |request| Cell::new(ended(request)),
+            |request| request.ended.map(|at| at.0 as f64),
+        ),
+        Column::number("status", 6, 5, answered, status),
+        Column::name("error", 8, 6, |request| id(request.error_type.as_ref())),
+        Column::name("request id", 12, 7, |request| id(request.request_id.as_ref())),
+        Column::name("trace", 12, 8, |request| id(request.trace_id.as_ref())),
+    ];
+    const ORDER: usize = 1;
+
+    fn identity(&self) -> String {
+        self.identity.clone()
+    }
+
+    fn searched(&self) -> String {
+        let ids = [&self.trace_id, &self.request_id, &self.error_type].map(|id| id.as_ref().map_or("", Text::as_str));
+        format!("{} {} {} {}", name(self), self.stage.word(), why(self), ids.join(" "))
+    }
+}
+
+fn state(request: &Traced) -> Severity {
+    if request.stage == Stage::Failed { Severity::Critical } else { Severity::Fine }
+}
+
+fn answered(request: &Traced) -> Cell {
+    let severity = if request.status.is_some_and(|status| status >= 500) { Severity::Critical } else { Severity::Fine };
+    Cell::judged(request.status.map_or_else(|| UNKNOWN.to_owned(), |status| status.to_string()), severity)
+}
+
+/// The view.
+pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
+    let Some(told) = scene.told() else { return pen.explain(area, &nothing_told(scene)) };
+    let choice = scene.screen.table();
+    let rest = summary(scene, pen, area, told);
+    if scene.screen.detail {
+        return match table::pinned(&told.requests, &choice) {
+            Some(request) => detail(scene, pen, rest, (told, request)),
+            None => {
+                pen.explain(rest, &format!("{}: it is neither open nor among the slowest now", table::gone(&choice)))
+            }
+        };
+    }
+    let shown = table::ordered(&told.requests, &choice);
+    if shown.is_empty() {
+        return pen.explain(rest, &nothing_listed(told, &choice.filter));
+    }
+    let mut left_out = table::left_out::<Traced>(area.width);
+    let table_rows = if rest.height >= 12 { rows_of(shown.len(), rest.height) } else { rest.height };
+    let (rows, below) = panel::split(rest, table_rows);
+    if below.height < SELECTED_ROWS_MIN {
+        left_out.insert(0, "spans (enter)");
+    }
+    let rows = if area.width < 60 { panel::missing(pen, rows, &left_out) } else { rows };
+    table::draw(pen, rows, &shown, &choice);
+    if let Some(request) = table::selected(&shown, &choice).filter(|_| below.height >= SELECTED_ROWS_MIN) {
+        let body = pen.heading(below, &name(request), &[Piece::new("enter all of it", pen.theme.dim())]);
+        draw_time(pen, body, (told, request));
+    }
+}
+
+/// Why nothing is known of single requests.
+fn nothing_told(scene: &Scene<'_>) -> String {
+    scene
+        .silent_about_requests()
+        .map_or_else(|| "asking for slow and open requests".to_owned(), |failure| failure.explanation().to_string())
+}
+
+fn nothing_listed(told: &Told, filter: &str) -> String {
+    if told.requests.is_empty() && filter.is_empty() {
+        let slow = told.slow_seconds.map_or_else(String::new, |from| format!(" from {} on", seconds(from)));
+        return format!("no request is open, and none was slow{slow} or failed in the newest {}", age(told.window));
+    }
+    nothing_to_show(told.requests.len(), "request", filter)
+}
+
+fn summary(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, told: &Told) -> Rect {
+    let (top, rest) = panel::split(area, 1);
+    let mut line = Vec::new();
+    let old = scene.now.since(told.at);
+    if let Some(failure) = scene.silent_about_requests() {
+        line.extend(pen.judged("", &format!("{} old: {}", age(old), failure.explanation()), Severity::Warning));
+    } else if old.as_secs() >= OLD_SECONDS {
+        line.extend(pen.judged("", &format!("{} old", age(old)), Severity::Warning));
+    }
+    line.extend([Piece::new(count(told.open as f64), pen.theme.strong()), Piece::new(" open  ", pen.theme.dim())]);
+    line.extend([Piece::new(count(told.slow as f64), pen.theme.strong()), Piece::new(" slow  ", pen.theme.dim())]);
+    let failed = if told.failed > 0 { pen.theme.severity(Severity::Warning) } else { pen.theme.strong() };
+    line.extend([
+        Piece::new(count(told.failed as f64), failed),
+        Piece::new(" failed since the start  ", pen.theme.dim()),
+    ]);
+    if let Some(from) = told.slow_seconds {
+        line.extend(pen.figure("slow from", &format!("{} on", seconds(from))));
+    }
+    line.extend([Piece::new(format!("kept for {}", age(told.window)), pen.theme.dim())]);
+    pen.write_whole(top, 0, &line);
+    rest
+}
+
+fn detail(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, (told, request): (&Told, &Traced)) {
+    let body = pen.heading(area, &name(request), &[Piece::new("esc back", pen.theme.dim())]);
+    let ids = ids(pen, request).into_iter().filter(|_| body.height >= IDS_ROWS_MIN);
+    let lines: Vec<Vec<Piece>> = std::iter::once(figures(scene, pen, request)).chain(ids).collect();
+    let (top, rest) = panel::split(body, u16::try_from(lines.len()).unwrap_or(body.height));
+    for (row, line) in (0..top.height).zip(&lines) {
+        pen.write_whole(top, row, line);
+    }
+    draw_time(pen, rest, (told, request));
+}
+
+fn figures(scene: &Scene<'_>, pen: &Pen<'_>, request: &Traced) -> Vec<Piece> {
+    let took = if request.stage == Stage::Open { "open for" } else { "took" };
+    let mut line = pen.judged(took, &seconds(request.seconds), severity(request)).to_vec();
+    if let Some(status) = request.status {
+        line.extend(pen.judged(
+            "status",
+            &status.to_string(),
+            if status >= 500 { Severity::Critical } else { Severity::Fine },
+        ));
+    }
+    if let Some(error) = &request.error_type {
+        line.extend(pen.judged("error", error.as_str(), Severity::Critical));
+    }
+    if let Some(at) = request.ended {
+        let ago = age(scene.now.since(at));
+        line.extend(pen.figure("ended", &format!("{} UTC, {ago} ago", time_of_day(at))));
+    }
+    line.extend(pen.figure(if request.stage == Stage::Open { "now" } else { "most" }, &why(request)));
+    line
+}
+
+/// What it is called elsewhere, a line each.
+fn ids(pen: &Pen<'_>, request: &Traced) -> Vec<Vec<Piece>> {
+    let ids = [("trace", &request.trace_id), ("request", &request.request_id)];
+    ids.into_iter().filter_map(|(label, id)| Some(pen.figure(label, id.as_ref()?.as_str()).to_vec())).collect()
+}
+
+/// The parts of a request's time and its spans, or why there are none.
+fn draw_time(pen: &mut Pen<'_>, area: Rect, (told, request): (&Told, &Traced)) {
+    let rest = waterfall::draw_parts(pen, area, &request.parts);
+    match &request.spans {
+        Some(spans) => waterfall::draw(pen, rest, spans, (request.seconds, request.spans_cut)),
+        None => pen.explain(rest, &without_spans(told, request)),
+    }
+}
+
+fn without_spans(told: &Told, request: &Traced) -> String {
+    if request.stage == Stage::Open {
+        "its spans are shown once it has ended, if it was slow or failed".to_owned()
+    } else if told.keeps_spans {
+        "its spans were not kept: too many requests were open, or there was no memory for them".to_owned()
+    } else {
+        "the service keeps no spans; with the agent's feature `tracing` and its layer, each step of a slow request is shown"
+            .to_owned()
+    }
+}
+
+/// The slowest of a route's requests that are told of, each in a line.
+pub fn of_route(scene: &Scene<'_>, pen: &Pen<'_>, route: &Route) -> Vec<Vec<Piece>> {
+    const LINES: usize = 3;
+    let Some(told) = scene.told() else { return vec![] };
+    let mut of_route: Vec<&Traced> =
+        told.requests.iter().filter(|request| request.method == route.method && request.route == route.route).collect();
+    of_route.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    let line = |request: &&Traced| {
+        let [_, time] = pen.judged("", &format!("{:>6}", seconds(request.seconds)), severity(request));
+        let when = request.ended.map_or_else(|| "     now".to_owned(), time_of_day);
+        vec![
+            Piece::new(format!("{:<6} {when}  ", request.stage.word()), pen.theme.dim()),
+            time,
+            Piece::new(why(request), pen.theme.text()),
+        ]
+    };
+    of_route.iter().take(LINES).map(line).collect()
+}
