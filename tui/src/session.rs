@@ -150,6 +150,7 @@ impl Session {
 
     /// Takes results of polls in, and what arrived about requests.
     pub fn absorb(&mut self, outcomes: &[Outcome]) {
+        self.begin_pasts();
         if let Some(traces) = self.feed.take_traces() {
             self.traces = Some(traces.after(self.traces.take()));
         }
@@ -165,7 +166,8 @@ impl Session {
     /// Lets time pass: ages grow, rules whose time has come are evaluated, changed rules are taken over. Gives the alerts
     /// that changed. Call it about once a second.
     pub fn tick(&mut self, now: UnixMillis) -> Vec<TransitionRow> {
-        self.fill_pasts();
+        self.begin_pasts();
+        self.adopt_pasts();
         self.model.tick(now);
         let mut changes = self.rules.take_changed().map_or_else(Vec::new, |rules| self.alerting.reload(rules));
         changes.extend(self.alerting.evaluate(now));
@@ -177,18 +179,22 @@ impl Session {
         changes
     }
 
-    /// Has targets filled with what has arrived of their past, and takes over those that are.
-    fn fill_pasts(&mut self) {
-        for past in self.feed.take_pasts() {
+    /// Has targets filled with what has arrived of their past.
+    fn begin_pasts(&mut self) {
+        for mut past in self.feed.take_pasts() {
             let place = past.outcome.target;
             if let Some(mut target) = self.model.blank(place) {
-                self.pasts.missed.insert(place, Vec::new());
+                self.pasts.missed.insert(place, std::mem::take(&mut past.since));
                 self.pasts.filling.spawn_blocking(move || {
                     target.absorb_past(&past);
                     (place, target)
                 });
             }
         }
+    }
+
+    /// Takes over the targets that are filled with their past.
+    fn adopt_pasts(&mut self) {
         while let Some(filled) = self.pasts.filling.try_join_next() {
             // a past that cannot be read leaves the target as it is
             let Ok((place, mut target)) = filled else { continue };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::http::{self, Link, Room};
@@ -99,12 +99,11 @@ impl Feed {
             };
             links.push(link.clone());
             let Pace { interval, past } = pace;
-            let (first, answered) = oneshot::channel();
+            let seam = Arc::new(Seam::new(past));
             if past {
-                polls.spawn(ask_for_past(link.clone(), answered, Arc::clone(&mailbox)));
+                polls.spawn(ask_for_past(link.clone(), Arc::clone(&seam), Arc::clone(&mailbox)));
             }
-            let first = Some(first).filter(|_| past);
-            let schedule = Schedule { target: place, interval, first, failures: 0, generation: 0 };
+            let schedule = Schedule { target: place, interval, seam, failures: 0, generation: 0 };
             polls.spawn(poll_for_ever(link, schedule, Arc::clone(&mailbox), clock));
         }
         Ok(Self { mailbox, links, clock, attended: None, polls })
@@ -159,8 +158,7 @@ impl Feed {
 struct Schedule {
     target: usize,
     interval: Duration,
-    /// Gets the first good answer, where what the target remembers is to be asked for.
-    first: Option<oneshot::Sender<Outcome>>,
+    seam: Arc<Seam>,
     failures: u32,
     generation: u64,
 }
@@ -196,19 +194,70 @@ async fn poll_for_ever(link: Link, mut schedule: Schedule, mailbox: Arc<Mailbox>
         schedule.failures = if answer.is_ok() { 0 } else { schedule.failures.saturating_add(1) };
         let bytes = answer.as_ref().map_or(0, |answer| answer.bytes);
         let outcome = Outcome { target: schedule.target, generation: schedule.generation, at, took, answer };
-        if let Some(first) = schedule.first.take_if(|_| outcome.answer.is_ok()) {
-            let _ = first.send(outcome.clone()); // nobody waits for it any more
-        }
+        schedule.seam.note(&outcome);
         mailbox.put(outcome);
         tokio::time::sleep(schedule.pause(took, bytes)).await;
     }
 }
 
+/// Where what a target remembers meets what is polled: outcomes that neither may miss, however long the past has to wait
+/// for its turn and takes to arrive.
+#[derive(Debug)]
+struct Seam {
+    outcomes: Mutex<Option<Outcomes>>,
+    answered: Notify,
+}
+
+/// Before the past is asked for only the newest good outcome; from then on all.
+#[derive(Debug, Default)]
+struct Outcomes {
+    is_asked: bool,
+    noted: Vec<Outcome>,
+}
+
+impl Seam {
+    fn new(is_wanted: bool) -> Self {
+        Self { outcomes: Mutex::new(is_wanted.then(Outcomes::default)), answered: Notify::new() }
+    }
+
+    fn outcomes(&self) -> MutexGuard<'_, Option<Outcomes>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, outcome: &Outcome) {
+        let mut outcomes = self.outcomes();
+        let Some(Outcomes { is_asked, noted }) = outcomes.as_mut() else { return };
+        if *is_asked {
+            noted.push(outcome.clone());
+        } else if outcome.answer.is_ok() {
+            *noted = vec![outcome.clone()];
+            self.answered.notify_one();
+        }
+    }
+
+    /// The outcome that the past goes up to; outcomes after it are kept from now on.
+    fn begin(&self) -> Option<Outcome> {
+        let mut outcomes = self.outcomes();
+        let Outcomes { is_asked, noted } = outcomes.as_mut()?;
+        *is_asked = true;
+        noted.pop()
+    }
+
+    /// The outcomes since then; none is kept any more.
+    fn end(&self) -> Vec<Outcome> {
+        self.outcomes().take().map(|outcomes| outcomes.noted).unwrap_or_default()
+    }
+}
+
 /// Asks a target for what it remembers once it has answered, and puts that into the mailbox.
-async fn ask_for_past(link: Link, answered: oneshot::Receiver<Outcome>, mailbox: Arc<Mailbox>) {
-    let Ok(outcome) = answered.await else { return };
-    if let Some(past) = link.past(outcome).await {
-        mailbox.pasts.lock().unwrap_or_else(PoisonError::into_inner).push(past);
+async fn ask_for_past(link: Link, seam: Arc<Seam>, mailbox: Arc<Mailbox>) {
+    seam.answered.notified().await;
+    let Some(turn) = link.turn_for_past().await else { return };
+    let Some(outcome) = seam.begin() else { return };
+    let past = link.past(outcome, turn).await;
+    let since = seam.end();
+    if let Some(past) = past {
+        mailbox.pasts.lock().unwrap_or_else(PoisonError::into_inner).push(Past { since, ..past });
     }
 }
 
@@ -228,7 +277,13 @@ mod tests {
     use super::*;
 
     fn schedule(failures: u32) -> Schedule {
-        Schedule { target: 3, interval: Duration::from_secs(1), first: None, failures, generation: 9 }
+        Schedule {
+            target: 3,
+            interval: Duration::from_secs(1),
+            seam: Arc::new(Seam::new(false)),
+            failures,
+            generation: 9,
+        }
     }
 
     #[test]

@@ -99,12 +99,17 @@ impl Link {
         exchange.unwrap_or_else(|_| Err(late())).map_err(|explanation| Failure::new(&explanation))
     }
 
+    /// Waits until few enough others are asked for what they remember.
+    pub(super) async fn turn_for_past(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room.pasts).acquire_owned().await.ok()
+    }
+
     /// Asks for what the target remembers of the time before `outcome`; `None` where it keeps no history, or does not send
     /// it in time.
-    pub(super) async fn past(&self, outcome: Outcome) -> Option<Past> {
-        let permit = Arc::clone(&self.room.pasts).acquire_owned().await.ok()?;
+    pub(super) async fn past(&self, outcome: Outcome, turn: OwnedSemaphorePermit) -> Option<Past> {
         let streams = tokio::time::timeout(PAST_MAX, self.histories()).await.ok()??;
-        Some(Past { outcome, streams, series_bytes_max: self.series_bytes_max, _permit: permit })
+        let (since, series_bytes_max) = (vec![], self.series_bytes_max);
+        Some(Past { outcome, since, streams, series_bytes_max, _permit: turn })
     }
 
     async fn histories(&self) -> Option<Vec<Vec<u8>>> {

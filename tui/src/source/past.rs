@@ -16,6 +16,8 @@ pub(super) const QUERIES: [&str; 2] = ["from=-2h&to=-10m&step=10s", "from=-10m&s
 pub struct Past {
     /// The result of the poll before it was asked for: the past ends there.
     pub outcome: Outcome,
+    /// The results of the polls since, oldest first: the reader may have taken them in before.
+    pub since: Vec<Outcome>,
     /// Frames, the oldest first.
     pub(super) streams: Vec<Vec<u8>>,
     /// As for a document.
@@ -72,6 +74,6 @@ pub(crate) mod fixture {
     /// What a target would have sent that showed these documents, and then gave `outcome`.
     pub(crate) fn past(documents: &[Snapshot], outcome: Outcome) -> Past {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is free");
-        Past { outcome, streams: vec![stream(documents)], series_bytes_max: 1 << 20, _permit: permit }
+        Past { outcome, since: vec![], streams: vec![stream(documents)], series_bytes_max: 1 << 20, _permit: permit }
     }
 }
