@@ -79,10 +79,20 @@ pub enum Chart {
         /// The route; `None` for requests that matched none.
         route: Option<Text>,
     },
-    /// Runs a second of the query with this summary.
-    QuerySummaryRate(Text),
-    /// 95th percentile of the time of the query with this summary, in seconds.
-    QuerySummaryP95(Text),
+    /// Runs a second of one query.
+    QuerySummaryRate {
+        /// The database system.
+        system: Text,
+        /// The summary.
+        summary: Text,
+    },
+    /// 95th percentile of the time of one query, in seconds.
+    QuerySummaryP95 {
+        /// The database system.
+        system: Text,
+        /// The summary.
+        summary: Text,
+    },
 }
 
 /// One of the things a target has any number of.
@@ -92,7 +102,7 @@ pub(super) enum Named {
     Cache { name: Text, tier: Text },
     Queue(Text),
     Route { method: Text, route: Option<Text> },
-    Query(Text),
+    Query { system: Text, summary: Text },
 }
 
 impl Chart {
@@ -107,7 +117,9 @@ impl Chart {
             Self::RouteRate { method, route } | Self::RouteP95 { method, route } => {
                 Some(Named::Route { method: method.clone(), route: route.clone() })
             }
-            Self::QuerySummaryRate(summary) | Self::QuerySummaryP95(summary) => Some(Named::Query(summary.clone())),
+            Self::QuerySummaryRate { system, summary } | Self::QuerySummaryP95 { system, summary } => {
+                Some(Named::Query { system: system.clone(), summary: summary.clone() })
+            }
             Self::RequestRate
             | Self::RequestErrorRatio
             | Self::RequestCancelledRate

@@ -109,8 +109,8 @@ impl Target {
         match chart {
             Chart::RouteRate { .. }
             | Chart::RouteP95 { .. }
-            | Chart::QuerySummaryRate(_)
-            | Chart::QuerySummaryP95(_) => figures::detail::columns(&self.store, &self.frames, chart, axis),
+            | Chart::QuerySummaryRate { .. }
+            | Chart::QuerySummaryP95 { .. } => figures::detail::columns(&self.store, &self.frames, chart, axis),
             _ => self.charts.columns(chart, axis),
         }
     }

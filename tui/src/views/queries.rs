@@ -144,8 +144,13 @@ fn draw_charts(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, chosen: Option<
     if let Some(query) = chosen {
         let title = crate::text::cut(name(query), usize::from(places[1].width.saturating_sub(7))).into_owned();
         let one = pen.heading(places[1], &title, &[Piece::new("p95", pen.theme.series(0))]);
-        Trend::area(Chart::QuerySummaryP95(query.summary.clone()), Scale::Seconds).draw_chart(scene, pen, one);
+        p95_of(query).draw_chart(scene, pen, one);
     }
+}
+
+fn p95_of(query: &QuerySummary) -> Trend {
+    let p95 = Chart::QuerySummaryP95 { system: query.system.clone(), summary: query.summary.clone() };
+    Trend::area(p95, Scale::Seconds)
 }
 
 fn detail(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, query: &QuerySummary) {
@@ -187,7 +192,8 @@ fn detail(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, query: &QuerySummary
     }
     let [left, right] = panel::halves(charts);
     let time = pen.heading(left, "Time p95", &[]);
-    Trend::area(Chart::QuerySummaryP95(query.summary.clone()), Scale::Seconds).draw_chart(scene, pen, time);
+    p95_of(query).draw_chart(scene, pen, time);
     let runs = pen.heading(right, "Queries a second", &[]);
-    Trend::area(Chart::QuerySummaryRate(query.summary.clone()), Scale::Count).draw_chart(scene, pen, runs);
+    let rate = Chart::QuerySummaryRate { system: query.system.clone(), summary: query.summary.clone() };
+    Trend::area(rate, Scale::Count).draw_chart(scene, pen, runs);
 }

@@ -51,8 +51,8 @@ fn subject(chart: &Chart) -> Option<(&'static str, bool)> {
     match chart {
         Chart::RouteRate { .. } => Some((REQUESTS, false)),
         Chart::RouteP95 { .. } => Some((REQUESTS, true)),
-        Chart::QuerySummaryRate(_) => Some((QUERIES, false)),
-        Chart::QuerySummaryP95(_) => Some((QUERIES, true)),
+        Chart::QuerySummaryRate { .. } => Some((QUERIES, false)),
+        Chart::QuerySummaryP95 { .. } => Some((QUERIES, true)),
         _ => None,
     }
 }
@@ -63,7 +63,9 @@ fn belongs(chart: &Chart, labels: &Labels) -> bool {
         Chart::RouteRate { method, route } | Chart::RouteP95 { method, route } => {
             is("http.request.method", method) && is("http.route", &route.clone().unwrap_or_default())
         }
-        Chart::QuerySummaryRate(summary) | Chart::QuerySummaryP95(summary) => is("db.query.summary", summary),
+        Chart::QuerySummaryRate { system, summary } | Chart::QuerySummaryP95 { system, summary } => {
+            is("db.query.summary", summary) && is("db.system.name", system)
+        }
         _ => false,
     }
 }

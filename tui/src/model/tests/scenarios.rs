@@ -427,3 +427,26 @@ fn errors_and_hits_are_counted_as_the_alerts_count_them() {
     assert_eq!(reading(&model).requests.error_ratio, Some(0.25));
     assert_eq!(reading(&model).caches[0].hit_ratio, Some(0.5));
 }
+
+#[test]
+fn two_systems_with_a_query_of_one_name_have_a_chart_each() {
+    let document = |second: u64| {
+        let runs = |system: &'static str| [("db.query.summary", "SELECT users"), ("db.system.name", system)];
+        let times = |count: u64, seconds: f64| vec![seconds; usize::try_from(count * second).unwrap()];
+        Document::at(second).durations("db.client.operation.duration", &runs("mysql"), &times(30, 0.5)).durations(
+            "db.client.operation.duration",
+            &runs("sqlite"),
+            &times(4, 0.01),
+        )
+    };
+    let model = after((1..=20).map(document));
+    let of = |chart: Chart| {
+        let axis = Axis { end: UnixMillis(OURS + 20_000), span: Duration::from_secs(10), columns: 10 };
+        model.targets()[0].chart(&chart, axis)[5]
+    };
+    let (system, summary) = (Text::new("sqlite"), Text::new("SELECT users"));
+    let rate = of(Chart::QuerySummaryRate { system: system.clone(), summary: summary.clone() });
+    assert!(close(rate, 4.0), "{rate:?}");
+    assert!(close(of(Chart::QuerySummaryP95 { system, summary: summary.clone() }), 0.01));
+    assert!(close(of(Chart::QuerySummaryP95 { system: Text::new("mysql"), summary }), 0.5));
+}
