@@ -91,7 +91,7 @@ impl EventLoop {
             Next::Terminal(Some(event)) => match event.context("reading from the terminal")? {
                 TerminalEvent::Key(key) => Event::Key(key),
                 TerminalEvent::Paste(text) => Event::Paste(text),
-                TerminalEvent::Resize(..) => Event::Resized,
+                TerminalEvent::Resize(_, rows) => Event::Resized(rows),
                 TerminalEvent::Mouse(_) | TerminalEvent::FocusGained | TerminalEvent::FocusLost => {
                     return Ok(Effect::Nothing);
                 }

@@ -13,6 +13,9 @@ use crate::views::Theme;
 /// Polls that hang must not keep the program from ending.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_millis(50);
 
+/// Rows of a terminal that does not say how many it has.
+const ROWS_UNKNOWN: u16 = 24;
+
 /// Shows the dashboard until the user quits.
 ///
 /// # Errors
@@ -29,7 +32,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("starting the dashboard's threads")?;
-    let state = State::new(Theme::for_terminal(variable));
+    let rows = crossterm::terminal::size().map_or(ROWS_UNKNOWN, |(_, rows)| rows);
+    let state = State::new(Theme::for_terminal(variable), rows);
     let end = runtime.block_on(async { EventLoop::start(options, state)?.run().await });
     runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
     end

@@ -34,8 +34,8 @@ pub enum Event {
     Key(KeyEvent),
     /// Text was pasted.
     Paste(String),
-    /// The terminal has another size.
-    Resized,
+    /// The terminal has so many rows now.
+    Resized(u16),
     /// Polls ended.
     Arrived,
     /// Time passed: ages, the clock, alerts.
@@ -73,13 +73,15 @@ struct Frozen {
 pub struct State {
     screen: Screen,
     frozen: Option<Frozen>,
+    /// Rows of the terminal.
+    rows: u16,
     theme: Theme,
 }
 
 impl State {
-    /// The overview of the first target is chosen.
-    pub fn new(theme: Theme) -> Self {
-        Self { screen: Screen::default(), frozen: None, theme }
+    /// The overview of the first target is chosen, in a terminal of so many rows.
+    pub fn new(theme: Theme, rows: u16) -> Self {
+        Self { screen: Screen::default(), frozen: None, rows, theme }
     }
 
     /// What is chosen.
@@ -101,7 +103,10 @@ impl State {
                 Effect::Draw
             }
             Event::Paste(_) => Effect::Nothing,
-            Event::Resized => Effect::Draw,
+            Event::Resized(rows) => {
+                self.rows = rows;
+                Effect::Draw
+            }
             Event::Arrived => self.numbers_changed(),
             Event::Ticked => Effect::DrawSoon, // the clock, the ages, and for how long it has been paused
         }
@@ -230,7 +235,7 @@ impl State {
 
     fn move_by(&mut self, rows: i16, known: Known<'_>, now: UnixMillis) {
         if let Some(first) = self.screen.help {
-            let last = help::height(self.theme);
+            let last = help::height(self.theme).saturating_sub(page::body_height(self.rows));
             self.screen.help = Some(first.saturating_add_signed(rows).min(last));
             return;
         }
@@ -316,7 +321,7 @@ mod tests {
     impl Desk {
         fn new() -> Self {
             let model = Model::new(["a:1", "b:2", "c:3"].map(Text::new), Settings::default());
-            Self { state: State::new(Theme::coloured()), model, board: Board::default(), traces: None }
+            Self { state: State::new(Theme::coloured(), 24), model, board: Board::default(), traces: None }
         }
 
         fn known(&self) -> Known<'_> {
@@ -514,6 +519,19 @@ mod tests {
         desk.show(NOW, |scene| assert_eq!(scene.told().unwrap().requests.len(), 3));
         desk.press("p");
         desk.show(NOW, |scene| assert_eq!(scene.told().unwrap().requests.len(), 2));
+    }
+
+    #[test]
+    fn the_help_scrolls_to_its_end_and_no_further() {
+        let mut desk = Desk::new();
+        desk.press(&format!("?{}", "j".repeat(300)));
+        let end = desk.screen().help.unwrap();
+        assert_eq!(end, help::height(Theme::coloured()) - 21, "the last line is in the last of 21 rows");
+        desk.press("k");
+        assert_eq!(desk.screen().help, Some(end - 1), "the first key back is seen");
+        desk.update(Event::Resized(200));
+        desk.press("j");
+        assert_eq!(desk.screen().help, Some(0));
     }
 
     #[test]

@@ -19,6 +19,15 @@ use crate::source::traces::Traced;
 const WIDTH_MIN: u16 = 20;
 const HEIGHT_MIN: u16 = 4;
 
+/// Rows of the header and the footer.
+const HEADER: u16 = 2;
+const FOOTER: u16 = 1;
+
+/// How many rows a view has in a terminal of so many.
+pub fn body_height(rows: u16) -> u16 {
+    rows.saturating_sub(HEADER + FOOTER)
+}
+
 /// Draws the whole frame.
 pub fn draw(scene: &Scene<'_>, buffer: &mut Buffer, area: Rect) {
     let mut pen = Pen { buffer, theme: scene.theme };
@@ -26,11 +35,11 @@ pub fn draw(scene: &Scene<'_>, buffer: &mut Buffer, area: Rect) {
         let said = format!("too small: {}x{}, needs {WIDTH_MIN}x{HEIGHT_MIN}", area.width, area.height);
         return pen.explain(area, &said);
     }
-    header::draw(scene, &mut pen, Rect { height: 2, ..area });
-    let body = Rect { y: area.y + 2, height: area.height - 3, ..area };
+    header::draw(scene, &mut pen, Rect { height: HEADER, ..area });
+    let body = Rect { y: area.y + HEADER, height: body_height(area.height), ..area };
     let body = Rect { x: body.x + 1, width: body.width - 2, ..body };
     draw_body(scene, &mut pen, body);
-    footer::draw(scene, &mut pen, Rect { y: area.bottom() - 1, height: 1, ..area });
+    footer::draw(scene, &mut pen, Rect { y: area.bottom() - FOOTER, height: FOOTER, ..area });
 }
 
 fn draw_body(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
