@@ -7,8 +7,10 @@ use super::source::Violation;
 const SIZES: &[&str] = &["40x12", "80x24", "160x50"];
 
 /// The views an engineer can turn to.
-const VIEWS: &[&str] =
-    &["overview", "requests", "queries", "pools", "caches", "queues", "heap", "runtime", "alerts", "help"];
+const VIEWS: &[&str] = &[
+    "overview", "requests", "queries", "pools", "caches", "queues", "heap", "runtime", "alerts", "targets", "traces",
+    "help",
+];
 
 /// Every view and size without a frame among `paths`.
 pub(crate) fn violations(paths: &[String]) -> Vec<Violation> {

@@ -80,7 +80,7 @@ impl Row for Traced {
             |request| Some(request.seconds),
         ),
         Column::name("state", 6, 2, |request| Cell::judged(request.stage.word(), state(request))),
-        Column::name("most of the time", 24, 3, |request| Cell::new(why(request))),
+        Column::name("most of the time", 30, 3, |request| Cell::new(why(request))),
         Column::number(
             "ended",
             8,
