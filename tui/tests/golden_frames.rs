@@ -216,7 +216,7 @@ fn requests_whose_time_is_not_known_say_why() {
     for (request, why) in [
         ("GET /orders/{id} r-1", "its spans are shown once it has ended"),
         ("GET /search r-4", "its spans were not kept"),
-        ("GET /gone r-9", "GET /gone r-9 is not there any more; esc goes back: it is neither open nor among"),
+        ("GET /gone r-9", "GET /gone r-9 is not there any more; esc goes back: it is neither open nor kept now"),
     ] {
         picture.screen.table_mut().selected = Some(request.to_owned());
         let shown = picture.drawn(160, 24);

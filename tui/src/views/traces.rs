@@ -122,9 +122,7 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     if scene.screen.detail {
         return match table::pinned(&told.requests, &choice) {
             Some(request) => detail(scene, pen, rest, (told, request)),
-            None => {
-                pen.explain(rest, &format!("{}: it is neither open nor among the slowest now", table::gone(&choice)))
-            }
+            None => pen.explain(rest, &format!("{}: it is neither open nor kept now", table::gone(&choice))),
         };
     }
     let shown = table::ordered(&told.requests, &choice);

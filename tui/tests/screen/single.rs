@@ -7,8 +7,8 @@ use heartline_shared::UnixMillis;
 use heartline_tui::source::Traces;
 use heartline_tui::source::traces::{Branch, Most, On, Part, Said, Stage, Told, Traced};
 
-fn most(name: &str, seconds: f64, count: u64) -> Option<Most> {
-    Some(Most { name: name.into(), seconds, count })
+fn most(name: &str, seconds: f64, count: u64) -> Most {
+    Most { name: name.into(), seconds, count }
 }
 
 fn part(on: On, seconds: f64, count: u64) -> Part {
@@ -42,7 +42,7 @@ fn open() -> Traced {
         seconds: 31.2,
         ended: None,
         parts: vec![],
-        most: most("wait for pool primary", 31.1, 1),
+        most: Some(most("wait for pool primary", 31.1, 1)),
         spans: None,
         spans_cut: 0,
     }
@@ -70,7 +70,7 @@ fn many_queries(now: UnixMillis) -> Traced {
             part(On::Spans, 0.01, 0),
             part(On::Own, 0.061, 0),
         ],
-        most: most("SELECT products", 0.48, 12),
+        most: Some(most("SELECT products", 0.48, 12)),
         spans: Some(vec![
             branch(0, "GET /users/{id}/cart", On::Own, &[(0.0, 0.611)]),
             branch(1, "cache get carts l2", On::Cache, &[(0.001, 0.003)]),
@@ -99,7 +99,7 @@ fn failed(now: UnixMillis) -> Traced {
         seconds: 1.22,
         ended: Some(now - Duration::from_secs(95)),
         parts: vec![part(On::Outbound, 1.2, 1), part(On::Own, 0.02, 0)],
-        most: most("POST /charges", 1.2, 1),
+        most: Some(most("POST /charges", 1.2, 1)),
         spans: Some(vec![branch(0, "POST /orders", On::Own, &[(0.0, 1.22)]), charge]),
         spans_cut: 0,
         ..open()

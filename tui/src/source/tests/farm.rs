@@ -113,7 +113,7 @@ async fn serve(mut stream: TcpStream, manner: Manner, heads: Arc<Mutex<Vec<Strin
             stream.write_all(&make(since, nth)).await?;
         }
         Manner::Good | Manner::Forgetful | Manner::Remembering(_) | Manner::Telling(_) => {
-            stream.write_all(&answer("200 OK", "", &document(nth))).await?
+            stream.write_all(&answer("200 OK", "", &document(nth))).await?;
         }
     }
     stream.shutdown().await
