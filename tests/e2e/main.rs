@@ -12,6 +12,7 @@ mod pushing;
 mod restarts;
 mod riding;
 mod scraping;
+mod screens;
 mod secured;
 mod traces;
 mod truth;

@@ -10,12 +10,14 @@
 //! | `servers` | Redis, PostgreSQL and Prometheus from the system packages |
 //! | `shop` | the reference service, its counters and its fault switches |
 //! | `alert_rules` | the shipped rules on a shorter clock |
+//! | `screen` | the dashboard in a pseudo-terminal: its lines, and keys |
 //! | `ticks` | what `heartline watch --headless --json` prints, as values |
 
 pub mod alert_rules;
 pub mod binaries;
 pub mod program;
 pub mod readings;
+pub mod screen;
 pub mod servers;
 pub mod shop;
 pub mod ticks;

@@ -210,6 +210,22 @@ fn a_request_that_failed_shows_what_was_logged() {
 }
 
 #[test]
+fn a_request_that_is_open_in_detail_stays_when_it_is_no_longer_listed() {
+    let mut picture = traces();
+    picture.screen.detail = true;
+    let mut gone = picture.traces.as_ref().unwrap().told.as_ref().unwrap().requests[2].clone();
+    gone.identity = "GET /users/{id}/cart r-0".to_owned();
+    picture.screen.table_mut().selected = Some(gone.identity.clone());
+    assert!(picture.drawn(80, 24).contains("r-0 is not there any more"));
+    picture.opened = Some(gone);
+    let shown = picture.drawn(80, 24);
+    assert!(
+        shown.contains("no longer listed, as last told  esc back") && shown.contains("SELECT products ×12"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn requests_whose_time_is_not_known_say_why() {
     let mut picture = traces();
     picture.screen.detail = true;

@@ -9,6 +9,7 @@ use crate::keymap::{Action, Context, action};
 use crate::model::{Model, Target, TargetReading};
 use crate::screen::{Opens, Screen, TableChoice, View};
 use crate::source::Traces;
+use crate::source::traces::Traced;
 use crate::text::Text;
 use crate::views::alerts::AlertLine;
 use crate::views::{Charts, Scene, Theme, help, page};
@@ -73,6 +74,8 @@ struct Frozen {
 pub struct State {
     screen: Screen,
     frozen: Option<Frozen>,
+    /// The request whose detail was opened, as it was last told of.
+    opened: Option<Traced>,
     /// Rows of the terminal.
     rows: u16,
     theme: Theme,
@@ -81,7 +84,7 @@ pub struct State {
 impl State {
     /// The overview of the first target is chosen, in a terminal of so many rows.
     pub fn new(theme: Theme, rows: u16) -> Self {
-        Self { screen: Screen::default(), frozen: None, rows, theme }
+        Self { screen: Screen::default(), frozen: None, opened: None, rows, theme }
     }
 
     /// What is chosen.
@@ -107,8 +110,21 @@ impl State {
                 self.rows = rows;
                 Effect::Draw
             }
-            Event::Arrived => self.numbers_changed(),
+            Event::Arrived => {
+                self.follow_opened(known);
+                self.numbers_changed()
+            }
             Event::Ticked => Effect::DrawSoon, // the clock, the ages, and for how long it has been paused
+        }
+    }
+
+    /// Keeps the newest that is told of the request whose detail is open: others may take its place in the list.
+    fn follow_opened(&mut self, known: Known<'_>) {
+        let wanted = self.screen.table().selected.filter(|_| self.screen.detail && self.screen.view == View::Traces);
+        let told = known.traces.and_then(|traces| traces.told.as_deref());
+        let newest = wanted.zip(told).and_then(|(wanted, told)| told.requests.iter().find(|it| it.identity == wanted));
+        if let Some(newest) = newest {
+            self.opened = Some(newest.clone());
         }
     }
 
@@ -136,6 +152,7 @@ impl State {
             alerts: &alerts,
             problems: &known.board.problems,
             traces: self.frozen.as_ref().map_or(known.traces, |frozen| frozen.traces.as_ref()),
+            opened: self.opened.as_ref(),
             screen: &self.screen,
             now: at,
             paused: self.frozen.as_ref().map(|frozen| now.since(frozen.at)),
@@ -259,6 +276,7 @@ impl State {
             Opens::Detail => {
                 self.screen.table_mut().selected = Some(row);
                 self.screen.detail = true;
+                self.follow_opened(known);
             }
             Opens::Target => {
                 let Some(at) = self.readings(known).iter().position(|target| page::target_identity(target) == row)
@@ -519,6 +537,20 @@ mod tests {
         desk.show(NOW, |scene| assert_eq!(scene.told().unwrap().requests.len(), 3));
         desk.press("p");
         desk.show(NOW, |scene| assert_eq!(scene.told().unwrap().requests.len(), 2));
+    }
+
+    #[test]
+    fn a_request_that_was_opened_is_remembered_as_it_was_last_told_of() {
+        let mut desk = Desk::new();
+        let told = |name: &str| Traces::of(0, &[open(), kept(&[row(name, 1, None)], &[])]);
+        desk.traces = Some(told("r-2"));
+        desk.press("xg\n");
+        desk.traces = Some(told("r-3"));
+        desk.update(Event::Arrived);
+        let opened = |desk: &Desk| desk.show(NOW, |scene| scene.opened.map(|opened| opened.identity.clone()));
+        assert_eq!(opened(&desk).as_deref(), Some("POST /orders r-2"));
+        desk.press("\u{1b}g\n");
+        assert_eq!(opened(&desk).as_deref(), Some("POST /orders r-3"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::theme::Theme;
 use crate::alerting::Problems;
 use crate::model::{Axis, Chart, Target, TargetReading};
 use crate::screen::Screen;
-use crate::source::traces::Told;
+use crate::source::traces::{Told, Traced};
 use crate::source::{Failure, Traces};
 
 /// Where the values of charts come from.
@@ -44,6 +44,8 @@ pub struct Scene<'a> {
     pub problems: &'a Problems,
     /// What a target told of its requests; absent until one did.
     pub traces: Option<&'a Traces>,
+    /// The request whose detail was opened, as it was last told of; absent while none is open.
+    pub opened: Option<&'a Traced>,
     /// What the person at the keyboard has chosen.
     pub screen: &'a Screen,
     /// The moment that is shown: of the newest change, or of the pause.

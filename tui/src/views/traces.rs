@@ -120,7 +120,8 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
     let choice = scene.screen.table();
     let rest = summary(scene, pen, area, told);
     if scene.screen.detail {
-        return match table::pinned(&told.requests, &choice) {
+        let opened = scene.opened.filter(|opened| choice.selected.as_ref() == Some(&opened.identity));
+        return match table::pinned(&told.requests, &choice).or(opened) {
             Some(request) => detail(scene, pen, rest, (told, request)),
             None => pen.explain(rest, &format!("{}: it is neither open nor kept now", table::gone(&choice))),
         };
@@ -183,7 +184,10 @@ fn summary(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, told: &Told) -> Rec
 }
 
 fn detail(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, (told, request): (&Told, &Traced)) {
-    let body = pen.heading(area, &name(request), &[Piece::new("esc back", pen.theme.dim())]);
+    let is_listed = told.requests.iter().any(|listed| listed.identity == request.identity);
+    let gone = if is_listed { "" } else { "no longer listed, as last told  " };
+    let right = [Piece::new(gone, pen.theme.severity(Severity::Info)), Piece::new("esc back", pen.theme.dim())];
+    let body = pen.heading(area, &name(request), &right);
     let ids = ids(pen, request).into_iter().filter(|_| body.height >= IDS_ROWS_MIN);
     let lines: Vec<Vec<Piece>> = std::iter::once(figures(scene, pen, request)).chain(ids).collect();
     let (top, rest) = panel::split(body, u16::try_from(lines.len()).unwrap_or(body.height));

@@ -404,6 +404,7 @@ mod tests {
             alerts,
             problems: &crate::alerting::Problems::default(),
             traces: None,
+            opened: None,
             screen: &Screen::default(),
             now: NOW,
             paused: None,

@@ -16,6 +16,7 @@ use heartline_tui::model::reading::{
 use heartline_tui::model::{Axis, Chart, Freshness, TargetReading};
 use heartline_tui::screen::Screen;
 use heartline_tui::source::Traces;
+use heartline_tui::source::traces::Traced;
 use heartline_tui::text::Text;
 use heartline_tui::views::alerts::{AlertLine, AlertStage};
 use heartline_tui::views::theme::Severity;
@@ -37,6 +38,7 @@ pub(crate) struct Picture {
     pub(crate) paused: Option<Duration>,
     pub(crate) problems: Problems,
     pub(crate) traces: Option<Traces>,
+    pub(crate) opened: Option<Traced>,
     pub(crate) theme: Theme,
     histories: Histories,
 }
@@ -51,6 +53,7 @@ impl Picture {
             alerts: &self.alerts,
             problems: &self.problems,
             traces: self.traces.as_ref(),
+            opened: self.opened.as_ref(),
             screen: &self.screen,
             now: NOW,
             paused: self.paused,
@@ -212,6 +215,7 @@ pub(crate) fn quiet_shop() -> Picture {
         paused: None,
         problems: Problems::default(),
         traces: None,
+        opened: None,
         theme: Theme::coloured(),
         histories: Histories::default(),
     }
