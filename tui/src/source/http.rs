@@ -130,9 +130,14 @@ impl Link {
                 self.refuse_status(&response)?;
                 *body = self.read_body(response, true).await?.0;
             }
-            let bytes = bodies.iter().map(|body| body.len() as u64).sum();
-            let told = traces::read(&bodies, clock.now()).map_err(|reason| format!("{}: {reason}", self.place()))?;
-            Ok((told, bytes))
+            let (bytes, at) = (bodies.iter().map(Vec::len).sum::<usize>(), clock.now());
+            let told = if bytes <= PARSE_INLINE_BYTES {
+                traces::read(&bodies, at)
+            } else {
+                let parse = tokio::task::spawn_blocking(move || traces::read(&bodies, at));
+                parse.await.unwrap_or_else(|error| Err(format!("reading the answer failed ({error})")))
+            };
+            Ok((told.map_err(|reason| format!("{}: {reason}", self.place()))?, bytes as u64))
         };
         let late = || format!("no requests from {} within {} s", self.place(), POLL_MAX.as_secs());
         let exchange = tokio::time::timeout(POLL_MAX, exchange).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use heartline_shared::UnixMillis;
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
 use super::tree::{branches, most};
 use super::{Branch, EVENTS_MAX, Most, On, Part, SPANS_MAX, Said, Stage, Traced, believed};
@@ -44,7 +44,8 @@ pub(super) struct Kept {
     pub(super) thresholds: Thresholds,
     pub(super) requests: Slowest,
     pub(super) failed: Newest,
-    pub(super) spans: Option<Value>,
+    /// What is counted of spans; only whether there is any matters here.
+    pub(super) spans: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]
