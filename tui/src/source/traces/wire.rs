@@ -223,7 +223,7 @@ fn parts(split: Option<&Split>, spent: Option<&BTreeMap<String, Spent>>, seconds
     let observed: f64 = parts.iter().map(|part| part.seconds).sum();
     let own = split.map_or_else(|| (seconds - observed).max(0.0), |split| believed(split.own));
     parts.push(Part { on: On::Own, seconds: own, count: None });
-    parts.retain(|part| part.seconds > 0.0 || part.count.is_some_and(|count| count > 0));
+    parts.retain(|part| part.seconds > 0.0);
     parts
 }
 
