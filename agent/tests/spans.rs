@@ -375,6 +375,7 @@ fn a_request_that_is_abandoned_keeps_what_it_had_and_its_spans_end_with_it() {
         drop(answer);
         let row = only(&agent);
         assert_eq!((&row["error_type"], &row["trace_id"]), (&"cancelled".into(), &open["requests"][0]["trace_id"]));
+        assert_eq!((&row["key"], row["key"].as_str().map(str::len)), (&open["requests"][0]["key"], Some(16)));
         assert_eq!(named(&row, "SELECT carts")["attributes"]["error.type"], "cancelled");
         assert_eq!(parent_name(&row, "SELECT carts"), "handler");
         assert!(spans(&row).iter().all(|span| span["ended"] == true), "{row}");

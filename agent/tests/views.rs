@@ -94,6 +94,8 @@ fn requests_that_are_open_are_listed_the_oldest_first_with_their_ids() {
     assert_eq!((&first["method"], &first["route"]), (&"POST".into(), &"/orders".into()), "{open}");
     assert_eq!((&first["request_id"], &open["requests"][1]["request_id"]), (&"order-7".into(), &().into()), "{open}");
     assert_eq!(first["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(document(address, "/api/v1/inflight?limit=2")["requests"][0]["key"], first["key"], "it stays");
+    assert_ne!(open["requests"][1]["key"], first["key"]);
     assert_eq!(open["unlisted"], 3_001 - 1_024);
     for request in flood {
         request.finish(200);

@@ -3,9 +3,11 @@
 
 mod screen;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use heartline_tui::screen::View;
+use heartline_tui::source::traces::Told;
 use heartline_tui::views::Theme;
 use screen::{Picture, leaking_shop, quiet_shop, shop_without_connections};
 
@@ -216,13 +218,35 @@ fn a_request_that_is_open_in_detail_stays_when_it_is_no_longer_listed() {
     let mut gone = picture.traces.as_ref().unwrap().told.as_ref().unwrap().requests[2].clone();
     gone.identity = "GET /users/{id}/cart r-0".to_owned();
     picture.screen.table_mut().selected = Some(gone.identity.clone());
-    assert!(picture.drawn(80, 24).contains("r-0 is not there any more"));
+    assert!(picture.drawn(80, 24).contains("neither open nor kept any more"));
     picture.opened = Some(gone);
     let shown = picture.drawn(80, 24);
     assert!(
-        shown.contains("no longer listed, as last told  esc back") && shown.contains("SELECT products ×12"),
+        shown.contains("took 611ms  no longer listed  status 200") && shown.contains("SELECT products ×12"),
         "{shown}"
     );
+}
+
+#[test]
+fn more_open_requests_than_are_listed_are_counted() {
+    let mut picture = traces();
+    let traces = picture.traces.as_mut().unwrap();
+    let told = Told { open: 300, keeps_spans: false, ..traces.told.as_deref().unwrap().clone() };
+    traces.told = Some(Arc::new(told));
+    let shown = picture.drawn(80, 24);
+    assert!(shown.contains(" 300 open, 1 oldest listed  257 slow  since the start  slow from 500ms on"), "{shown}");
+}
+
+#[test]
+fn a_route_names_no_requests_of_long_ago_and_a_pause_is_no_question() {
+    let mut picture = view(View::Requests);
+    picture.fall_silent_about_requests();
+    picture.screen.detail = true;
+    picture.screen.table_mut().selected = Some("GET /orders/{id}".to_owned());
+    assert!(!picture.drawn(80, 24).contains("31.2s"));
+    let mut picture = view(View::Traces);
+    picture.paused = Some(Duration::from_secs(3));
+    assert!(picture.drawn(80, 24).contains("requests are not asked for while paused; p goes on"));
 }
 
 #[test]
@@ -232,7 +256,7 @@ fn requests_whose_time_is_not_known_say_why() {
     for (request, why) in [
         ("GET /orders/{id} r-1", "its spans are shown once it has ended"),
         ("GET /search r-4", "its spans were not kept"),
-        ("GET /gone r-9", "GET /gone r-9 is not there any more; esc goes back: it is neither open nor kept now"),
+        ("GET /gone r-9", "the request is neither open nor kept any more; esc goes back"),
     ] {
         picture.screen.table_mut().selected = Some(request.to_owned());
         let shown = picture.drawn(160, 24);

@@ -35,6 +35,8 @@ pub(crate) struct OpenRequest {
     /// Method and route.
     pub(crate) labels: Labels,
     pub(crate) age: Duration,
+    /// See [`key`].
+    pub(crate) key: u64,
     pub(crate) trace_id: Option<ShortText>,
     pub(crate) request_id: Option<ShortText>,
     /// What it is at work on, by its spans; `None` when nobody knows.
@@ -151,6 +153,7 @@ impl OpenRequests {
                 OpenRequest {
                     labels: by_number.get(seen.what as usize).copied().flatten().cloned().unwrap_or_else(Labels::empty),
                     age: Duration::from_nanos(since.nanos_until(now)),
+                    key: key(since, seen.what),
                     trace_id: own_trace.or_else(said),
                     request_id: seen.name().map(ShortText::new),
                     waits_for: waits_for.flatten(),
@@ -180,6 +183,12 @@ impl OpenRequests {
         let routes: usize = self.numbers.iter().map(|(labels, _)| entry(labels)).sum();
         if routes > 0 { Slots::BYTES + routes } else { 0 }
     }
+}
+
+/// What tells a request from every other one of the process, while it is open and when it is kept: when it began, and the
+/// number of its route.
+pub(crate) fn key(since: Stamp, route: u32) -> u64 {
+    since.cycles().rotate_left(16) ^ u64::from(route)
 }
 
 /// The digits as text; `None` when they are none.

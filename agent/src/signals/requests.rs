@@ -338,6 +338,7 @@ impl RequestGuard {
             Outcome::Cancelled => (None, Some("cancelled")),
             Outcome::Panicked => (None, Some("panic")),
         };
+        entry.key = open_requests::key(self.start, self.route.0.number);
         entry.status = status;
         entry.error_type = error_type.map(ShortText::new);
         if let Some(context) = self.tree.context() {

@@ -40,6 +40,8 @@ pub(crate) struct SlowEntry {
     pub(crate) at: UnixMillis,
     ended: Duration,
     pub(crate) nanos: u64,
+    /// What tells a request from every other one of the process; 0 for a query.
+    pub(crate) key: u64,
     /// Method and route of a request, system and summary of a query.
     pub(crate) labels: Labels,
     /// The status of a request that was answered.
@@ -95,6 +97,7 @@ impl SlowEntry {
             at: now.wall,
             ended: now.mono,
             nanos,
+            key: 0,
             labels,
             status: None,
             error_type: None,

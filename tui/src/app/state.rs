@@ -152,7 +152,7 @@ impl State {
             alerts: &alerts,
             problems: &known.board.problems,
             traces: self.frozen.as_ref().map_or(known.traces, |frozen| frozen.traces.as_ref()),
-            opened: self.opened.as_ref(),
+            opened: self.opened.as_ref().filter(|_| self.screen.detail && self.screen.view == View::Traces),
             screen: &self.screen,
             now: at,
             paused: self.frozen.as_ref().map(|frozen| now.since(frozen.at)),
@@ -233,6 +233,10 @@ impl State {
         let count = known.model.targets().len().max(1);
         let at = self.target_index(count);
         self.screen.target = (at + if forward { 1 } else { count - 1 }) % count;
+        if self.screen.view == View::Traces {
+            // a request is one target's; a route may be every one's
+            self.screen.detail = false;
+        }
     }
 
     fn choose_next_sort(&mut self) {
@@ -531,7 +535,7 @@ mod tests {
         };
         desk.traces = Some(told(&["r-2", "r-3"]));
         desk.press("xj");
-        assert_eq!(desk.screen().table().selected.as_deref(), Some("POST /orders r-3"));
+        assert_eq!(desk.screen().table().selected.as_deref(), Some("k-r-3"));
         desk.press("\np");
         desk.traces = Some(told(&["r-4"]));
         desk.show(NOW, |scene| assert_eq!(scene.told().unwrap().requests.len(), 3));
@@ -548,9 +552,21 @@ mod tests {
         desk.traces = Some(told("r-3"));
         desk.update(Event::Arrived);
         let opened = |desk: &Desk| desk.show(NOW, |scene| scene.opened.map(|opened| opened.identity.clone()));
-        assert_eq!(opened(&desk).as_deref(), Some("POST /orders r-2"));
+        assert_eq!(opened(&desk).as_deref(), Some("k-r-2"));
         desk.press("\u{1b}g\n");
-        assert_eq!(opened(&desk).as_deref(), Some("POST /orders r-3"));
+        assert_eq!(opened(&desk).as_deref(), Some("k-r-3"));
+    }
+
+    #[test]
+    fn a_request_of_one_target_is_not_shown_as_another_ones() {
+        let mut desk = Desk::new();
+        desk.traces = Some(Traces::of(0, &[open(), kept(&[row("r-2", 1, None)], &[])]));
+        desk.press("xg\n");
+        assert!(desk.show(NOW, |scene| scene.opened.is_some()));
+        desk.press("t");
+        assert!(!desk.screen().detail && desk.show(NOW, |scene| scene.opened.is_none()));
+        desk.press("2\nt");
+        assert_eq!(desk.screen().view, View::Requests);
     }
 
     #[test]

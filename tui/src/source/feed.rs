@@ -117,6 +117,7 @@ impl Feed {
         if let Some((_, asking)) = self.attended.take() {
             asking.abort();
         }
+        while self.polls.try_join_next().is_some() {} // what was aborted before
         *self.mailbox.traces() = None;
         let Some((place, link)) = target.and_then(|place| Some((place, self.links.get(place)?.clone()))) else {
             return;
@@ -255,10 +256,10 @@ async fn ask_for_past(link: Link, seam: Arc<Seam>, mailbox: Arc<Mailbox>) {
     let Some(turn) = link.turn_for_past().await else { return };
     let Some(outcome) = seam.begin() else { return };
     let past = link.past(outcome, turn).await;
+    // whoever takes pasts before it takes an outcome waits here, so that it misses none between the two lines
+    let mut pasts = mailbox.pasts.lock().unwrap_or_else(PoisonError::into_inner);
     let since = seam.end();
-    if let Some(past) = past {
-        mailbox.pasts.lock().unwrap_or_else(PoisonError::into_inner).push(Past { since, ..past });
-    }
+    pasts.extend(past.map(|past| Past { since, ..past }));
 }
 
 /// Asks a target for its requests, until it is no longer attended.

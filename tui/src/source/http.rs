@@ -115,7 +115,7 @@ impl Link {
     async fn histories(&self) -> Option<Vec<Vec<u8>>> {
         let mut streams = Vec::new();
         for query in past::QUERIES {
-            streams.push(self.history(self.beside("history", query)?).await?);
+            streams.push(self.history(self.url_beside(("history", query))?).await?);
         }
         Some(streams)
     }
@@ -123,18 +123,20 @@ impl Link {
     /// Asks for the requests that are open and those that were slow or failed.
     pub(super) async fn traces(&self, clock: Clock) -> Result<(Told, u64), Failure> {
         let exchange = async {
-            let mut bodies = [const { Vec::new() }; 2];
-            for ((name, query), body) in traces::QUERIES.into_iter().zip(&mut bodies) {
-                let url = self.beside(name, query).ok_or_else(|| format!("{} has no {name}", self.place()))?;
-                let response = self.send(url, "application/json").await.map_err(|error| self.explain(&error))?;
-                self.refuse_status(&response)?;
-                *body = self.read_body(response, true).await?.0;
-            }
-            let (bytes, at) = (bodies.iter().map(Vec::len).sum::<usize>(), clock.now());
+            let [open, kept] = traces::QUERIES;
+            let (open, first_permit) = self.beside(open).await?;
+            let at = clock.now(); // which the time that it says belongs to
+            let (kept, second_permit) = self.beside(kept).await?;
+            let (bytes, bodies) = (open.len() + kept.len(), [open, kept]);
             let told = if bytes <= PARSE_INLINE_BYTES {
                 traces::read(&bodies, at)
             } else {
-                let parse = tokio::task::spawn_blocking(move || traces::read(&bodies, at));
+                let turn = Arc::clone(&self.room.parsing).acquire_owned().await.ok();
+                let parse = tokio::task::spawn_blocking(move || {
+                    let told = traces::read(&bodies, at);
+                    drop((bodies, first_permit, second_permit, turn));
+                    told
+                });
                 parse.await.unwrap_or_else(|error| Err(format!("reading the answer failed ({error})")))
             };
             Ok((told.map_err(|reason| format!("{}: {reason}", self.place()))?, bytes as u64))
@@ -145,10 +147,22 @@ impl Link {
     }
 
     /// The address of another document of the agent: it stands beside the snapshot, under whatever prefix.
-    fn beside(&self, name: &str, query: &str) -> Option<Url> {
+    fn url_beside(&self, (name, query): (&str, &str)) -> Option<Url> {
         let mut url = self.url.join(name).ok()?;
         url.set_query(Some(query));
         Some(url)
+    }
+
+    /// Another document of the agent, and room for it where it is large.
+    async fn beside(&self, document: (&str, &str)) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), String> {
+        let place = self.place();
+        let url = self.url_beside(document).ok_or_else(|| format!("{place} has no {}", document.0))?;
+        let response = self.send(url, "application/json").await.map_err(|error| self.explain(&error))?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(format!("{place} has no {}; its agent may be older than this program", response.url().path()));
+        }
+        self.refuse_status(&response)?;
+        self.read_body(response, false).await
     }
 
     async fn send(&self, url: Url, accepted: &str) -> reqwest::Result<Response> {
@@ -236,7 +250,7 @@ impl Link {
             300..=399 => format!("{place} redirects{}; redirects are not followed, name the final address", location()),
             401 | 403 if self.token.is_some() => format!("{place} refuses the token of --token-file ({status})"),
             401 | 403 => format!("{place} wants a token ({status}); pass it with --token-file"),
-            404 => format!("{place} has no {}; is this the address of a heartline agent?", response.url().path()),
+            404 => format!("{place} has no {}; is this the address of a heartline agent?", self.url.path()),
             _ => format!("{place} answered {status}"),
         })
     }

@@ -2,7 +2,7 @@
 //! is decided by their service.
 //!
 //! ```text
-//! 3 open  257 slow  0 failed since the start  slow from 500ms on  kept for 5m00s
+//! 3 open  257 slow  0 failed fast  since the start  slow from 500ms on  kept for 5m00s
 //!   request              took  state   ended     most of the time
 //! ▸ GET /users/{id}     425ms  open    –         425ms SELECT orders by user
 //!   POST /orders        590ms  slow    07:32:26  95% SELECT cart_items by user
@@ -53,9 +53,7 @@ fn ended(request: &Traced) -> String {
 
 /// What took most of it, behind its share; of an open one what it waits for, behind how long it has.
 pub fn why(request: &Traced) -> String {
-    let Some(most) = &request.most else {
-        return if request.stage == Stage::Open { "nothing that is observed".to_owned() } else { UNKNOWN.to_owned() };
-    };
+    let Some(most) = &request.most else { return UNKNOWN.to_owned() };
     if request.stage == Stage::Open {
         return format!("{} {}", seconds(most.seconds), most.name);
     }
@@ -123,7 +121,7 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
         let opened = scene.opened.filter(|opened| choice.selected.as_ref() == Some(&opened.identity));
         return match table::pinned(&told.requests, &choice).or(opened) {
             Some(request) => detail(scene, pen, rest, (told, request)),
-            None => pen.explain(rest, &format!("{}: it is neither open nor kept now", table::gone(&choice))),
+            None => pen.explain(rest, "the request is neither open nor kept any more; esc goes back"),
         };
     }
     let shown = table::ordered(&told.requests, &choice);
@@ -146,13 +144,16 @@ pub fn draw(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect) {
 
 /// Why nothing is known of single requests.
 fn nothing_told(scene: &Scene<'_>) -> String {
+    if scene.paused.is_some() {
+        return "requests are not asked for while paused; p goes on".to_owned();
+    }
     scene
         .silent_about_requests()
         .map_or_else(|| "asking for slow and open requests".to_owned(), |failure| failure.explanation().to_string())
 }
 
 fn nothing_listed(told: &Told, filter: &str) -> String {
-    if told.requests.is_empty() && filter.is_empty() {
+    if told.requests.is_empty() {
         let slow = told.slow_seconds.map_or_else(String::new, |from| format!(" from {} on", seconds(from)));
         return format!("no request is open, and none was slow{slow} or failed in the newest {}", age(told.window));
     }
@@ -168,13 +169,17 @@ fn summary(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, told: &Told) -> Rec
     } else if old.as_secs() >= OLD_SECONDS {
         line.extend(pen.judged("", &format!("{} old", age(old)), Severity::Warning));
     }
-    line.extend([Piece::new(count(told.open as f64), pen.theme.strong()), Piece::new(" open  ", pen.theme.dim())]);
+    let listed = told.requests.iter().filter(|request| request.stage == Stage::Open).count();
+    let oldest =
+        if told.open > listed as u64 { format!(" open, {listed} oldest listed  ") } else { " open  ".to_owned() };
+    line.extend([Piece::new(count(told.open as f64), pen.theme.strong()), Piece::new(oldest, pen.theme.dim())]);
     line.extend([Piece::new(count(told.slow as f64), pen.theme.strong()), Piece::new(" slow  ", pen.theme.dim())]);
-    let failed = if told.failed > 0 { pen.theme.severity(Severity::Warning) } else { pen.theme.strong() };
-    line.extend([
-        Piece::new(count(told.failed as f64), failed),
-        Piece::new(" failed since the start  ", pen.theme.dim()),
-    ]);
+    if told.keeps_spans {
+        let failed = if told.failed > 0 { pen.theme.severity(Severity::Warning) } else { pen.theme.strong() };
+        let failed = Piece::new(count(told.failed as f64), failed);
+        line.extend([failed, Piece::new(" failed fast  ", pen.theme.dim())]);
+    }
+    line.push(Piece::new("since the start  ", pen.theme.dim()));
     if let Some(from) = told.slow_seconds {
         line.extend(pen.figure("slow from", &format!("{} on", seconds(from))));
     }
@@ -185,11 +190,9 @@ fn summary(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, told: &Told) -> Rec
 
 fn detail(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, (told, request): (&Told, &Traced)) {
     let is_listed = told.requests.iter().any(|listed| listed.identity == request.identity);
-    let gone = if is_listed { "" } else { "no longer listed, as last told  " };
-    let right = [Piece::new(gone, pen.theme.severity(Severity::Info)), Piece::new("esc back", pen.theme.dim())];
-    let body = pen.heading(area, &name(request), &right);
+    let body = pen.heading(area, &name(request), &[Piece::new("esc back", pen.theme.dim())]);
     let ids = ids(pen, request).into_iter().filter(|_| body.height >= IDS_ROWS_MIN);
-    let lines: Vec<Vec<Piece>> = std::iter::once(figures(scene, pen, request)).chain(ids).collect();
+    let lines: Vec<Vec<Piece>> = std::iter::once(figures(scene, pen, (request, is_listed))).chain(ids).collect();
     let (top, rest) = panel::split(body, u16::try_from(lines.len()).unwrap_or(body.height));
     for (row, line) in (0..top.height).zip(&lines) {
         pen.write_whole(top, row, line);
@@ -197,9 +200,14 @@ fn detail(scene: &Scene<'_>, pen: &mut Pen<'_>, area: Rect, (told, request): (&T
     draw_time(pen, rest, (told, request));
 }
 
-fn figures(scene: &Scene<'_>, pen: &Pen<'_>, request: &Traced) -> Vec<Piece> {
+fn figures(scene: &Scene<'_>, pen: &Pen<'_>, (request, is_listed): (&Traced, bool)) -> Vec<Piece> {
     let took = if request.stage == Stage::Open { "open for" } else { "took" };
     let mut line = pen.judged(took, &seconds(request.seconds), severity(request)).to_vec();
+    if !is_listed {
+        // what became of an open one nobody knows
+        let words = if request.stage == Stage::Open { "when last listed  " } else { "no longer listed  " };
+        line.push(Piece::new(words, pen.theme.severity(Severity::Info)));
+    }
     if let Some(status) = request.status {
         line.extend(pen.judged(
             "status",
@@ -210,11 +218,11 @@ fn figures(scene: &Scene<'_>, pen: &Pen<'_>, request: &Traced) -> Vec<Piece> {
     if let Some(error) = &request.error_type {
         line.extend(pen.judged("error", error.as_str(), Severity::Critical));
     }
+    line.extend(pen.figure(if request.stage == Stage::Open { "now" } else { "most" }, &why(request)));
     if let Some(at) = request.ended {
         let ago = age(scene.now.since(at));
         line.extend(pen.figure("ended", &format!("{} UTC, {ago} ago", time_of_day(at))));
     }
-    line.extend(pen.figure(if request.stage == Stage::Open { "now" } else { "most" }, &why(request)));
     line
 }
 
@@ -234,20 +242,22 @@ fn draw_time(pen: &mut Pen<'_>, area: Rect, (told, request): (&Told, &Traced)) {
 }
 
 fn without_spans(told: &Told, request: &Traced) -> String {
-    if request.stage == Stage::Open {
-        "its spans are shown once it has ended, if it was slow or failed".to_owned()
-    } else if told.keeps_spans {
-        "its spans were not kept: too many requests were open, or there was no memory for them".to_owned()
-    } else {
-        "the service keeps no spans; with the agent's feature `tracing` and its layer, each step of a slow request is shown"
-            .to_owned()
-    }
+    let why = match (told.keeps_spans, request.stage) {
+        (false, _) => {
+            "the service keeps no spans; with the agent's feature `tracing` and its layer, each step of a slow request is shown"
+        }
+        (true, Stage::Open) => "its spans are shown once it has ended, if it was slow or failed",
+        (true, _) => "its spans were not kept: too many requests were open, or there was no memory for them",
+    };
+    why.to_owned()
 }
 
-/// The slowest of a route's requests that are told of, each in a line.
+/// The slowest of a route's requests that are listed, each in a line; none where the list is old.
 pub fn of_route(scene: &Scene<'_>, pen: &Pen<'_>, route: &Route) -> Vec<Vec<Piece>> {
     const LINES: usize = 3;
-    let Some(told) = scene.told() else { return vec![] };
+    let is_new =
+        |told: &&Told| scene.silent_about_requests().is_none() && scene.now.since(told.at).as_secs() < OLD_SECONDS;
+    let Some(told) = scene.told().filter(is_new) else { return vec![] };
     let mut of_route: Vec<&Traced> =
         told.requests.iter().filter(|request| request.method == route.method && request.route == route.route).collect();
     of_route.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));

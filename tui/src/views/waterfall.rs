@@ -99,6 +99,8 @@ impl Line<'_> {
     fn weight(self, place: usize) -> f64 {
         match self {
             Self::Span(_) if place == 0 => f64::INFINITY,
+            // a message says nothing without the span that it is of
+            Self::Span(branch) if branch.failed || !branch.events.is_empty() => f64::MAX,
             Self::Span(branch) => branch.seconds,
             Self::Event(..) => f64::MAX,
         }
@@ -137,8 +139,10 @@ fn left_out(hidden: &[(usize, Line<'_>)], cut: u64) -> Option<String> {
         spans.fold((0, 0.0_f64), |(sum, longest), (count, seconds)| (sum + count, longest.max(seconds)));
     let here = (shorter > 0)
         .then(|| format!("{} shorter spans are not shown, none over {}", count(shorter as f64), seconds(longest)));
+    let messages = hidden.iter().filter(|(_, line)| matches!(line, Line::Event(..))).count();
+    let unsaid = (messages > 0).then(|| format!("{messages} messages are not shown"));
     let there = (cut > 0).then(|| format!("{} more were not kept by the agent", count(cut as f64)));
-    let said: Vec<String> = here.into_iter().chain(there).collect();
+    let said: Vec<String> = here.into_iter().chain(unsaid).chain(there).collect();
     (!said.is_empty()).then(|| said.join("; "))
 }
 
@@ -277,7 +281,10 @@ mod tests {
         order[3].events.push(Said { is_error: true, message: "card \u{1b}[2J refused".into() });
         (order[3].failed, order[2].ended) = (true, false);
         let rows = drawn((60, 4), Theme::coloured(), |pen, area| draw(pen, area, &order, (1.0, 0)));
+        assert!(rows[1].starts_with("    encode failed"), "{rows:?}");
         assert_eq!(rows[2], "      ■ card �[2J refused");
+        let rows = drawn((60, 2), Theme::coloured(), |pen, area| draw(pen, area, &order, (1.0, 0)));
+        assert_eq!(rows[1], "4 shorter spans are not shown, none over 500ms; 1 messages …");
         let rows = drawn((60, 9), Theme::coloured(), |pen, area| draw(pen, area, &order, (1.0, 0)));
         assert!(rows[2].starts_with("  call bank unfinished") && rows[3].starts_with("    encode failed"), "{rows:?}");
     }

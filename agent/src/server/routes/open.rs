@@ -49,6 +49,7 @@ fn open(call: &Call) -> Reply {
 fn row(request: &OpenRequest, now: heartline_shared::UnixMillis) -> Value {
     let began = now - request.age;
     json!({
+        "key": format!("{:016x}", request.key),
         "method": request.labels.value("http.request.method"),
         "route": request.labels.value("http.route"),
         "began_at": began.to_string(),
@@ -59,6 +60,15 @@ fn row(request: &OpenRequest, now: heartline_shared::UnixMillis) -> Value {
         "waits_for": request.waits_for.as_ref().map(|wait| {
             json!({"kind": wait.kind, "name": wait.name, "seconds": wait.lasts.as_secs_f64()})
         }),
+    })
+}
+
+/// What the contract says of the key of a request.
+pub(super) fn key_schema() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^[0-9a-f]{16}$",
+        "description": "What tells the request from every other one of this process: the same while it is open and when it is kept.",
     })
 }
 
@@ -78,8 +88,9 @@ fn open_schema() -> Value {
             },
             "requests": {"type": "array", "items": {
                 "type": "object",
-                "required": ["method", "route", "began_at", "began_at_ms", "age_seconds", "request_id", "trace_id", "waits_for"],
+                "required": ["key", "method", "route", "began_at", "began_at_ms", "age_seconds", "request_id", "trace_id", "waits_for"],
                 "properties": {
+                    "key": key_schema(),
                     "method": {"type": ["string", "null"]},
                     "route": {"type": ["string", "null"], "description": "The template; null where no route matched."},
                     "began_at": {"type": "string", "format": "date-time"},

@@ -10,7 +10,7 @@ use crate::server::problem::Problem;
 use crate::server::route::{Call, Credential, Document, Handler, Reply, Route, Verb};
 use crate::signals::{SLOW_WINDOW, ShortText, SlowEntry, Spending, Spent};
 
-use super::spans;
+use super::{open, spans};
 
 /// Rows of each list unless asked for more or fewer.
 const LIMIT_DEFAULT: usize = 20;
@@ -103,6 +103,7 @@ fn request(entry: &SlowEntry, shows_spans: bool) -> Value {
     let label = |name: &str| entry.labels.value(name);
     let tree = entry.tree.as_deref().filter(|_| shows_spans);
     let mut row = json!({
+        "key": format!("{:016x}", entry.key),
         "ended_at": entry.at.to_string(),
         "ended_at_ms": entry.at,
         "duration_seconds": entry.nanos as f64 / 1e9,
@@ -155,7 +156,7 @@ fn slow_schema() -> Value {
     let list = |name: &str, properties: &Value| {
         let mut required = vec!["ended_at", "ended_at_ms", "duration_seconds"];
         if properties.get("spans").is_some() {
-            required.extend(["trace_id", "span_id", "parent_span_id", "spans", "split", "cut"]);
+            required.extend(["key", "trace_id", "span_id", "parent_span_id", "spans", "split", "cut"]);
         }
         json!({
             "type": "object",
@@ -169,6 +170,7 @@ fn slow_schema() -> Value {
     };
     let mut request = spans::properties();
     let more = json!({
+        "key": open::key_schema(),
         "method": {"type": ["string", "null"]},
         "route": {"type": ["string", "null"], "description": "The template; null where no route matched."},
         "status": {"type": ["integer", "null"]},

@@ -16,6 +16,8 @@ use crate::source::traces::fixture::{kept, open, row};
 use crate::source::{Feed, Outcome, Pace, Target, Tokens, Traces};
 
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Requests before a late past comes.
+const POLLS_BEFORE_PAST: usize = 8;
 const QUICK: Duration = Duration::from_millis(50);
 
 /// How a server answers.
@@ -31,8 +33,8 @@ enum Manner {
     Good,
     /// The same, and these bytes for a request for the history.
     Remembering(Vec<u8>),
-    /// The same, and no answer to a request for the history.
-    Forgetful,
+    /// The same, but those only after some more documents.
+    RememberingLate(Vec<u8>),
     /// A fresh document for each request, and these documents for requests for its open and kept requests.
     Telling([Vec<u8>; 2]),
     /// What this makes of the `since` that was asked for, if any, and of how many requests there were.
@@ -87,7 +89,15 @@ async fn serve(mut stream: TcpStream, manner: Manner, heads: Arc<Mutex<Vec<Strin
     };
     match manner {
         Manner::Bytes(bytes) => stream.write_all(&bytes).await?,
-        Manner::Forgetful if asks_for("/history") => std::future::pending().await,
+        Manner::RememberingLate(past) if asks_for("/history") => {
+            let polled = || heads.lock().unwrap().len() as u64 >= nth + POLLS_BEFORE_PAST as u64;
+            let mut beat = tokio::time::interval(QUICK);
+            while !polled() {
+                beat.tick().await;
+            }
+            let kind = format!("content-type: {MEDIA_TYPE}\r\n");
+            stream.write_all(&answer("200 OK", &kind, &past)).await?;
+        }
         Manner::Silent => std::future::pending().await,
         Manner::Dripping => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n").await?;
@@ -112,7 +122,7 @@ async fn serve(mut stream: TcpStream, manner: Manner, heads: Arc<Mutex<Vec<Strin
             let since = head.split_once("?since=").map(|(_, rest)| rest.split(' ').next().unwrap().parse().unwrap());
             stream.write_all(&make(since, nth)).await?;
         }
-        Manner::Good | Manner::Forgetful | Manner::Remembering(_) | Manner::Telling(_) => {
+        Manner::Good | Manner::Remembering(_) | Manner::RememberingLate(_) | Manner::Telling(_) => {
             stream.write_all(&answer("200 OK", "", &document(nth))).await?;
         }
     }
@@ -289,27 +299,27 @@ async fn a_target_that_tells_nothing_of_its_requests_says_why_and_is_polled_all_
 async fn past_and_polls_meet_without_a_hole_however_late_the_past_comes() {
     let documents: Vec<_> =
         (0..9).map(|second| Document::at(second).requests("/", "200", 3, 0.01).snapshot()).collect();
-    let server = Server::start(Manner::Remembering(stream(&documents))).await;
-    // others are asked first: their pasts never come, and take all the time that they have
-    let others = [Server::start(Manner::Forgetful).await, Server::start(Manner::Forgetful).await];
-    let targets = [others[0].target(), others[1].target(), server.target()];
-    let pace = Pace { interval: QUICK, past: true };
-    let mut feed = Feed::start(&targets, &Tokens::default(), pace, Clock::start()).unwrap();
-    let (mut polled, mut past) = (Vec::new(), None);
+    let server = Server::start(Manner::RememberingLate(stream(&documents))).await;
+    let mut feed = remembering_feed(server.target());
+    let (mut past, mut next) = (None, vec![]);
     let collect = async {
         while past.is_none() {
-            polled.extend(feed.next().await.into_iter().filter(|outcome| outcome.target == 2));
+            next = feed.next().await;
             past = feed.take_pasts().pop();
+        }
+        // what was taken together with the past comes after it
+        let known = past.as_ref().and_then(|past| past.since.last()).map_or(0, |outcome| outcome.generation);
+        if next[0].generation <= known {
+            next = feed.next().await;
         }
     };
     tokio::time::timeout(DEADLINE, collect).await.unwrap();
     let past = past.unwrap();
-    let generations: Vec<u64> =
-        std::iter::once(&past.outcome).chain(&past.since).map(|outcome| outcome.generation).collect();
-    let expected: Vec<u64> = (generations[0]..).take(generations.len()).collect();
-    assert_eq!(generations, expected, "none of them is missing");
-    assert!(generations[0] > 10, "it goes up to when it was asked for, not to the first answer: {generations:?}");
-    assert_eq!(polled[0].generation, 1);
+    let since: Vec<u64> = past.since.iter().map(|outcome| outcome.generation).collect();
+    let first = past.outcome.generation + 1;
+    assert!(since.len() >= POLLS_BEFORE_PAST / 2, "{since:?}");
+    assert_eq!(since, (first..).take(since.len()).collect::<Vec<_>>(), "none of them is missing");
+    assert!(next[0].generation <= first + since.len() as u64, "{} after {since:?}", next[0].generation);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub(crate) fn open() -> Value {
     json!({
         "schema_version": 1, "timestamp": "", "ts_ms": 1_000_000, "count": 7, "unlisted": 0,
         "requests": [{
-            "method": "GET", "route": "/carts/{id}", "began_at": "", "began_at_ms": 999_600, "age_seconds": 0.4,
+            "key": "k-r-1", "method": "GET", "route": "/carts/{id}", "began_at": "", "began_at_ms": 999_600, "age_seconds": 0.4,
             "request_id": "r-1", "trace_id": null,
             "waits_for": {"kind": "queries", "name": "SELECT carts", "seconds": 0.3},
         }],
@@ -33,10 +33,10 @@ pub(crate) fn span(id: &str, parent: Option<&str>, name: &str, (offset, seconds)
     })
 }
 
-/// A kept request as it is sent.
+/// A kept request as it is sent; its key is `k-` and its request id.
 pub(crate) fn row(request_id: &str, ended_at_ms: u64, spans: Option<&[Value]>) -> Value {
     json!({
-        "method": "POST", "route": "/orders", "status": 201, "error_type": null, "request_id": request_id,
+        "key": format!("k-{request_id}"), "method": "POST", "route": "/orders", "status": 201, "error_type": null, "request_id": request_id,
         "trace_id": "cc77cf5ac58c82839a53d42dd3892651", "duration_seconds": 0.6, "ended_at_ms": ended_at_ms,
         "spent": {"queries": {"count": 3, "seconds": 0.5}, "pool_wait": {"count": 3, "seconds": 0.01}},
         "split": spans.map(|_| json!({

@@ -1,8 +1,9 @@
 //! What a target tells of single requests: those that are open, the slowest of the newest minutes and the newest that
 //! failed, each with where its time went. Bounded and sanitised; how they are asked for and shown is not known here.
 //!
-//! `wire` is what is sent, `tree` the spans of a request beneath each other.
+//! `wire` is what is sent, `at_most` a list that is cut, `tree` the spans of a request beneath each other.
 
+mod at_most;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
@@ -64,13 +65,13 @@ impl Traces {
 pub struct Told {
     /// When, by our clock.
     pub at: UnixMillis,
-    /// Open, slow and failed requests; one that is slow and failed is there once.
+    /// Open, slow and failed requests.
     pub requests: Vec<Traced>,
     /// How many are open.
     pub open: u64,
     /// How many were slow since the process started.
     pub slow: u64,
-    /// How many failed since the process started.
+    /// How many with spans failed without being slow, since the process started.
     pub failed: u64,
     /// From how many seconds on a request is slow.
     pub slow_seconds: Option<f64>,
@@ -87,7 +88,7 @@ pub enum Stage {
     Open,
     /// It ended, and was slow.
     Slow,
-    /// It ended with a status of a server's error, or by a panic.
+    /// It ended with a status of a server's error, a panic, or an error of another kind; slow or not.
     Failed,
 }
 
@@ -105,7 +106,7 @@ impl Stage {
 /// A single request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traced {
-    /// What identifies it among all that are told of: the same while it is open and when it is kept.
+    /// What identifies it among all that the target tells of: the same while it is open and when it is kept.
     pub identity: String,
     /// Why it is listed.
     pub stage: Stage,
@@ -231,20 +232,16 @@ pub(super) fn read([open, kept]: &[Vec<u8>; 2], at: UnixMillis) -> Result<Told, 
     let open: wire::Open = serde_json::from_slice(open).map_err(explain("open"))?;
     let kept: wire::Kept = serde_json::from_slice(kept).map_err(explain("slow"))?;
     let when = |theirs: UnixMillis| at - open.ts_ms.since(theirs);
-    let mut requests: Vec<Traced> = open.requests.into_iter().take(ROWS_MAX).map(wire::OpenRow::request).collect();
-    let mut seen = HashSet::new();
-    let failed = kept.failed.newest.into_iter().take(ROWS_MAX).map(|row| (Stage::Failed, row));
-    let slow = kept.requests.slowest.into_iter().take(ROWS_MAX).map(|row| (Stage::Slow, row));
-    for (stage, row) in failed.chain(slow) {
-        let ended = row.ended_at_ms;
-        let request = row.request(stage, when(ended));
-        // one that is slow and failed is in both lists; ids that a client chose may come twice
-        if seen.insert((request.identity.clone(), ended)) {
-            requests.push(request);
-        }
-    }
+    let kept_rows = kept.failed.newest.items.into_iter().chain(kept.requests.slowest.items);
+    let mut requests: Vec<Traced> =
+        kept_rows.map(|row| (when(row.ended_at_ms), row)).map(|(ended, row)| row.request(ended)).collect();
+    let ended: HashSet<String> = requests.iter().map(|request| request.identity.clone()).collect();
+    // one that was open when it was asked for, and had ended when the others were
+    let open_rows = open.requests.items.into_iter().map(wire::OpenRow::request);
+    requests.extend(open_rows.filter(|request| !ended.contains(&request.identity)));
     let mut times: HashMap<String, u32> = HashMap::new();
     for request in &mut requests {
+        // the keys of an honest target differ
         let nth = times.entry(request.identity.clone()).and_modify(|nth| *nth += 1).or_insert(1);
         if *nth > 1 {
             request.identity = format!("{} ({nth})", request.identity);

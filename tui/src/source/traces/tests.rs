@@ -4,8 +4,6 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::fixture::{kept, open, row, span};
-use std::collections::HashSet;
-
 use heartline_shared::UnixMillis;
 use serde_json::Value;
 
@@ -23,33 +21,68 @@ fn shape(branches: &[Branch]) -> Vec<(usize, &str, u64)> {
 }
 
 #[test]
-fn a_request_that_is_slow_and_failed_is_told_once_and_ends_by_our_clock() {
-    let both = row("r-2", 998_000, None);
-    let told = told(&kept(&[both.clone(), row("r-3", 997_000, None)], &[both]));
-    let stages: Vec<(Stage, &str)> =
-        told.requests.iter().map(|one| (one.stage, one.request_id.as_ref().unwrap().as_str())).collect();
-    assert_eq!(stages, [(Stage::Open, "r-1"), (Stage::Failed, "r-2"), (Stage::Slow, "r-3")]);
-    assert_eq!((told.requests[0].ended, told.requests[1].ended), (None, Some(UnixMillis(398_000))));
+fn a_request_that_failed_is_told_as_that_however_slow_and_ends_by_our_clock() {
+    let with = |id: &str, fields: Value| {
+        let mut row = row(id, 998_000, None);
+        row.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        row
+    };
+    let slow = [
+        with("r-2", json!({"status": 502, "error_type": "timeout"})),
+        with("r-3", json!({})),
+        with("r-4", json!({"status": null, "error_type": "panic"})),
+        with("r-5", json!({"status": null, "error_type": "cancelled"})),
+    ];
+    let told = told(&kept(&slow, &[with("r-6", json!({"status": 500}))]));
+    let stages: Vec<(Stage, &str)> = told.requests.iter().map(|one| (one.stage, one.identity.as_str())).collect();
+    let expected = [
+        (Stage::Failed, "k-r-6"),
+        (Stage::Failed, "k-r-2"),
+        (Stage::Slow, "k-r-3"),
+        (Stage::Failed, "k-r-4"),
+        (Stage::Slow, "k-r-5"),
+        (Stage::Open, "k-r-1"),
+    ];
+    assert_eq!(stages, expected);
+    assert_eq!((told.requests[5].ended, told.requests[1].ended), (None, Some(UnixMillis(398_000))));
     assert_eq!((told.open, told.slow, told.failed, told.slow_seconds), (7, 12, 4, Some(0.5)));
     assert_eq!((told.window, told.keeps_spans), (Duration::from_mins(5), true));
 }
 
 #[test]
-fn an_open_request_says_what_it_waits_for_and_keeps_its_identity_when_it_ends() {
-    let mut ended = row("r-1", 1_000_000, None);
-    (ended["method"], ended["route"]) = (json!("GET"), json!("/carts/{id}"));
-    let told = told(&kept(&[ended], &[]));
-    let waits = told.requests[0].most.as_ref().unwrap();
+fn a_request_that_ends_between_the_two_documents_is_told_as_it_ended() {
+    let before = told(&kept(&[], &[]));
+    let waits = before.requests[0].most.as_ref().unwrap();
     assert_eq!((waits.name.as_str(), waits.seconds), ("SELECT carts", 0.3));
-    assert_eq!(told.requests[0].identity, "GET /carts/{id} r-1");
-    assert_eq!(told.requests[1].identity, "GET /carts/{id} r-1 (2)", "seen in both documents, it is not lost");
+    let after = told(&kept(&[row("r-1", 1_000_000, None)], &[]));
+    assert_eq!(after.requests.len(), 1);
+    assert_eq!((after.requests[0].stage, &after.requests[0].identity), (Stage::Slow, &before.requests[0].identity));
 }
 
 #[test]
-fn two_requests_with_one_id_are_two_rows() {
-    let told = told(&kept(&[row("same", 1, None), row("same", 2, None)], &[]));
-    let identities: HashSet<&str> = told.requests.iter().map(|one| one.identity.as_str()).collect();
-    assert_eq!(identities.len(), 3);
+fn two_requests_with_one_request_id_are_two_rows_and_stay_what_they_are() {
+    let again = |key: &str| {
+        let mut row = row("same", 1, None);
+        row["key"] = json!(key);
+        row
+    };
+    let identities = |rows: &[Value]| -> Vec<String> {
+        told(&kept(rows, &[])).requests.into_iter().map(|request| request.identity).collect()
+    };
+    assert_eq!(identities(&[again("a"), again("b")]), ["a", "b", "k-r-1"]);
+    assert_eq!(identities(&[again("c"), again("a")]), ["c", "a", "k-r-1"]);
+    assert_eq!(identities(&[again("a"), again("a")]), ["a", "a (2)", "k-r-1"], "a wrong target's");
+}
+
+#[test]
+fn lists_without_end_are_cut_and_the_spans_left_out_are_counted() {
+    let spans: Vec<Value> = (0..300).map(|nth| span(&nth.to_string(), Some("0"), "SELECT x", (0.0, 0.1))).collect();
+    let rows: Vec<Value> = (0..100).map(|nth| row(&nth.to_string(), nth, (nth == 0).then_some(&*spans))).collect();
+    let told = told(&kept(&rows, &rows));
+    assert_eq!(told.requests.len(), 2 * ROWS_MAX + 1);
+    let branches = told.requests[0].spans.as_ref().unwrap();
+    assert_eq!(branches.iter().map(|branch| branch.count).sum::<u64>(), SPANS_MAX as u64);
+    assert_eq!(told.requests[0].spans_cut, 300 - SPANS_MAX as u64 + 2);
 }
 
 #[test]
@@ -63,7 +96,7 @@ fn spans_stand_beneath_what_they_are_part_of_and_alike_ones_are_one() {
         span("f", Some("b"), "SELECT cart", (0.1, 0.1)),
     ];
     let told = told(&kept(&[row("r", 1, Some(&spans))], &[]));
-    let request = &told.requests[1];
+    let request = &told.requests[0];
     let branches = request.spans.as_ref().unwrap();
     let expected = [(0, "POST /orders", 1), (1, "load", 1), (2, "SELECT cart", 2), (1, "SELECT stock", 2)];
     assert_eq!(shape(branches), expected);
@@ -89,7 +122,7 @@ fn a_span_that_failed_or_said_something_is_not_counted_with_others() {
         span("e", Some("a"), "SELECT stock", (0.4, 0.1)),
     ];
     let told = told(&kept(&[row("r", 1, Some(&spans))], &[]));
-    let branches = told.requests[1].spans.as_ref().unwrap();
+    let branches = told.requests[0].spans.as_ref().unwrap();
     let counts: Vec<(u64, bool, usize)> = branches.iter().map(|it| (it.count, it.failed, it.events.len())).collect();
     assert_eq!(counts, [(1, false, 0), (2, false, 0), (1, true, 0), (1, false, 1)]);
     assert_eq!(branches[3].events[0], Said { is_error: false, message: "slow\u{fffd}[2J".into() });
@@ -100,8 +133,8 @@ fn a_request_of_its_own_work_says_so_and_without_spans_its_largest_part_is_named
     let spans = vec![span("a", None, "POST /orders", (0.0, 0.6)), span("b", Some("a"), "SELECT x", (0.0, 0.01))];
     let told = told(&kept(&[row("r", 1, Some(&spans)), row("s", 2, None)], &[]));
     let most = |at: usize| told.requests[at].most.as_ref().map(|most| (most.name.as_str(), most.count)).unwrap();
-    assert_eq!((most(1), most(2)), (("own work", 1), ("queries", 3)));
-    let own = told.requests[2].parts.last().unwrap();
+    assert_eq!((most(0), most(1)), (("own work", 1), ("queries", 3)));
+    let own = told.requests[1].parts.last().unwrap();
     assert!(own.on == On::Own && (own.seconds - 0.09).abs() < 1e-9, "{own:?}");
 }
 
@@ -141,7 +174,7 @@ proptest! {
         };
         let spans: Vec<Value> = parents.iter().enumerate().map(span).collect();
         let told = told(&kept(&[row("r", 1, Some(&spans))], &[]));
-        let request = &told.requests[1];
+        let request = &told.requests[0];
         let branches = request.spans.as_deref().unwrap_or_default();
         let kept: u64 = branches.iter().map(|branch| branch.count).sum();
         prop_assert_eq!(kept + request.spans_cut, parents.len() as u64 + 2);

@@ -7,8 +7,9 @@ use heartline_shared::UnixMillis;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::at_most::AtMost;
 use super::tree::{branches, most};
-use super::{Branch, EVENTS_MAX, Most, On, Part, SPANS_MAX, Said, Stage, Traced, believed};
+use super::{Branch, EVENTS_MAX, Most, On, Part, ROWS_MAX, SPANS_MAX, Said, Stage, Traced, believed};
 use crate::text::Text;
 
 #[derive(Debug, Deserialize)]
@@ -16,11 +17,12 @@ pub(super) struct Open {
     pub(super) ts_ms: UnixMillis,
     #[serde(default)]
     pub(super) count: u64,
-    pub(super) requests: Vec<OpenRow>,
+    pub(super) requests: AtMost<OpenRow, ROWS_MAX>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct OpenRow {
+    key: Option<String>,
     method: Option<String>,
     route: Option<String>,
     began_at_ms: UnixMillis,
@@ -56,17 +58,18 @@ pub(super) struct Thresholds {
 #[derive(Debug, Deserialize)]
 pub(super) struct Slowest {
     pub(super) count: u64,
-    pub(super) slowest: Vec<Row>,
+    pub(super) slowest: AtMost<Row, ROWS_MAX>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Newest {
     pub(super) count: u64,
-    pub(super) newest: Vec<Row>,
+    pub(super) newest: AtMost<Row, ROWS_MAX>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Row {
+    key: Option<String>,
     method: Option<String>,
     route: Option<String>,
     status: Option<u16>,
@@ -78,7 +81,7 @@ pub(super) struct Row {
     spent: Option<BTreeMap<String, Spent>>,
     split: Option<Split>,
     cut: Option<Cut>,
-    spans: Option<Vec<Span>>,
+    spans: Option<AtMost<Span, SPANS_MAX>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,7 +126,7 @@ pub(super) struct Span {
     #[serde(default)]
     pub(super) ended: bool,
     #[serde(default)]
-    events: Vec<Event>,
+    events: AtMost<Event, EVENTS_MAX>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,9 +150,8 @@ impl OpenRow {
         let trace_id = text(self.trace_id.as_ref());
         let most =
             self.waits_for.map(|wait| Most { name: Text::new(&wait.name), seconds: believed(wait.seconds), count: 1 });
-        let ids = [request_id.as_ref(), trace_id.as_ref()];
         Traced {
-            identity: identity(&name(&method, route.as_ref()), ids, self.began_at_ms),
+            identity: identity(self.key.as_ref(), &name(&method, route.as_ref()), self.began_at_ms),
             stage: Stage::Open,
             method,
             route,
@@ -168,22 +170,26 @@ impl OpenRow {
 }
 
 impl Row {
-    pub(super) fn request(self, stage: Stage, ended: UnixMillis) -> Traced {
+    /// Slow, unless it failed: a request that did both is sent among the slow ones.
+    fn stage(&self) -> Stage {
+        let is_error = |kind: &String| kind != "cancelled";
+        let failed = self.status.is_some_and(|status| status >= 500) || self.error_type.as_ref().is_some_and(is_error);
+        if failed { Stage::Failed } else { Stage::Slow }
+    }
+
+    pub(super) fn request(self, ended: UnixMillis) -> Traced {
+        let stage = self.stage();
         let method = text(self.method.as_ref()).unwrap_or_else(|| Text::new("?"));
         let (route, request_id) = (text(self.route.as_ref()), text(self.request_id.as_ref()));
         let trace_id = text(self.trace_id.as_ref());
         let seconds = believed(self.duration_seconds);
         let began = self.ended_at_ms - Duration::from_secs_f64(seconds);
-        let ids = [request_id.as_ref(), trace_id.as_ref()];
-        let left_out = self.spans.as_ref().map_or(0, |spans| spans.len().saturating_sub(SPANS_MAX));
-        let spans = self.spans.map(|mut spans| {
-            spans.truncate(SPANS_MAX);
-            branches(&spans)
-        });
+        let left_out = self.spans.as_ref().map_or(0, |spans| spans.more);
+        let spans = self.spans.map(|spans| branches(&spans.items));
         let spans = spans.filter(|spans| !spans.is_empty());
         let parts = parts(self.split.as_ref(), self.spent.as_ref(), seconds);
         Traced {
-            identity: identity(&name(&method, route.as_ref()), ids, began),
+            identity: identity(self.key.as_ref(), &name(&method, route.as_ref()), began),
             stage,
             method,
             route,
@@ -196,7 +202,7 @@ impl Row {
             most: most(spans.as_deref(), &parts),
             parts,
             spans,
-            spans_cut: self.cut.map_or(0, |cut| cut.spans) + left_out as u64,
+            spans_cut: self.cut.map_or(0, |cut| cut.spans) + left_out,
         }
     }
 }
@@ -246,7 +252,7 @@ impl Span {
 
     /// Whether nothing of it is lost where it is counted with others.
     pub(super) fn is_plain(&self) -> bool {
-        !self.failed() && self.events.is_empty()
+        !self.failed() && self.events.items.is_empty()
     }
 
     fn open(&self) -> (f64, f64) {
@@ -265,7 +271,7 @@ impl Span {
             open: vec![self.open()],
             failed: self.failed(),
             ended: self.ended,
-            events: self.events.iter().take(EVENTS_MAX).map(said).collect(),
+            events: self.events.items.iter().map(said).collect(),
         }
     }
 }
@@ -279,10 +285,7 @@ impl Branch {
     }
 }
 
-/// What identifies a request: the service's id for it, else its trace, else when it was there.
-fn identity(name: &str, ids: [Option<&Text>; 2], began_ms: UnixMillis) -> String {
-    match ids.into_iter().flatten().next() {
-        Some(id) => format!("{name} {id}"),
-        None => format!("{name} of {began_ms}"),
-    }
+/// What identifies a request: the target's key for it, else when it began.
+fn identity(key: Option<&String>, name: &str, began: UnixMillis) -> String {
+    key.map_or_else(|| format!("{name} of {began}"), |key| Text::new(key).to_string())
 }
