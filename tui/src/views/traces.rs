@@ -40,7 +40,7 @@ fn name(request: &Traced) -> String {
 }
 
 fn severity(request: &Traced) -> Severity {
-    if request.stage == Stage::Failed { Severity::Critical } else { judgement::request_seconds(Some(request.seconds)) }
+    judgement::request_seconds(Some(request.seconds))
 }
 
 fn status(request: &Traced) -> Option<f64> {
@@ -74,7 +74,7 @@ impl Row for Traced {
             "took",
             6,
             1,
-            |request| Cell::judged(seconds(request.seconds), judgement::request_seconds(Some(request.seconds))),
+            |request| Cell::judged(seconds(request.seconds), severity(request)),
             |request| Some(request.seconds),
         ),
         Column::name("state", 6, 2, |request| Cell::judged(request.stage.word(), state(request))),
@@ -263,9 +263,11 @@ pub fn of_route(scene: &Scene<'_>, pen: &Pen<'_>, route: &Route) -> Vec<Vec<Piec
     of_route.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     let line = |request: &&Traced| {
         let [_, time] = pen.judged("", &format!("{:>6}", seconds(request.seconds)), severity(request));
+        let stage = if request.stage == Stage::Failed { pen.theme.severity(state(request)) } else { pen.theme.dim() };
         let when = request.ended.map_or_else(|| "     now".to_owned(), time_of_day);
         vec![
-            Piece::new(format!("{:<6} {when}  ", request.stage.word()), pen.theme.dim()),
+            Piece::new(format!("{:<6} ", request.stage.word()), stage),
+            Piece::new(format!("{when}  "), pen.theme.dim()),
             time,
             Piece::new(why(request), pen.theme.text()),
         ]
