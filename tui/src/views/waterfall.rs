@@ -137,10 +137,17 @@ fn left_out(hidden: &[(usize, Line<'_>)], cut: u64) -> Option<String> {
     });
     let (shorter, longest) =
         spans.fold((0, 0.0_f64), |(sum, longest), (count, seconds)| (sum + count, longest.max(seconds)));
-    let here = (shorter > 0)
-        .then(|| format!("{} shorter spans are not shown, none over {}", count(shorter as f64), seconds(longest)));
+    let here = match shorter {
+        0 => None,
+        1 => Some(format!("a shorter span of {} is not shown", seconds(longest))),
+        _ => Some(format!("{} shorter spans are not shown, none over {}", count(shorter as f64), seconds(longest))),
+    };
     let messages = hidden.iter().filter(|(_, line)| matches!(line, Line::Event(..))).count();
-    let unsaid = (messages > 0).then(|| format!("{messages} messages are not shown"));
+    let unsaid = match messages {
+        0 => None,
+        1 => Some("a message is not shown".to_owned()),
+        _ => Some(format!("{messages} messages are not shown")),
+    };
     let there = (cut > 0).then(|| format!("{} more were not kept by the agent", count(cut as f64)));
     let said: Vec<String> = here.into_iter().chain(unsaid).chain(there).collect();
     (!said.is_empty()).then(|| said.join("; "))
@@ -284,7 +291,7 @@ mod tests {
         assert!(rows[1].starts_with("    encode failed"), "{rows:?}");
         assert_eq!(rows[2], "      ■ card �[2J refused");
         let rows = drawn((60, 2), Theme::coloured(), |pen, area| draw(pen, area, &order, (1.0, 0)));
-        assert_eq!(rows[1], "4 shorter spans are not shown, none over 500ms; 1 messages …");
+        assert_eq!(rows[1], "4 shorter spans are not shown, none over 500ms; a message i…");
         let rows = drawn((60, 9), Theme::coloured(), |pen, area| draw(pen, area, &order, (1.0, 0)));
         assert!(rows[2].starts_with("  call bank unfinished") && rows[3].starts_with("    encode failed"), "{rows:?}");
     }
