@@ -10,7 +10,7 @@ use heartline_tests::shop::{Setup, Shop};
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// The percentage that stands before `what` in a line, if any.
-fn share(line: &str, what: &str) -> Option<u32> {
+fn share(line: &str, what: &str) -> Option<f64> {
     let before = line.split_once(what)?.0.trim_end().strip_suffix('%')?;
     before.rsplit(' ').next()?.parse().ok()
 }
@@ -20,7 +20,7 @@ fn single_requests_say_where_their_time_went() -> Result<()> {
     let shop = Shop::start(Setup::loaded("basic"))?;
     shop.fault("slow-query", true, None)?;
     let mut dashboard = Dashboard::open(shop.agent_url(), (110, 34), shop.data())?;
-    let is_slow = |line: &str| line.contains(" slow ") && share(line, "SELECT").is_some_and(|share| share >= 50);
+    let is_slow = |line: &str| line.contains(" slow ") && share(line, "SELECT").is_some_and(|share| share >= 50.0);
 
     dashboard.press("x")?;
     let slow = dashboard.wait_for(LIMIT, "a slow request of a query", is_slow).with_context(|| shop.report())?;
