@@ -21,11 +21,16 @@ use super::theme::Severity;
 use super::traces;
 use crate::model::Chart;
 use crate::model::reading::{Requests, Route, StatusSplit};
+use crate::text::Text;
 
 /// The name of a route with its method; requests that matched no route have a name too.
 pub fn name(route: &Route) -> String {
-    let path = route.route.as_ref().map_or("(no route)", |path| path.as_str());
-    format!("{} {path}", route.method)
+    name_of(&route.method, route.route.as_ref())
+}
+
+/// The same of what is no route's figures.
+pub fn name_of(method: &Text, route: Option<&Text>) -> String {
+    format!("{method} {}", route.map_or("(no route)", Text::as_str))
 }
 
 fn latency(value: Option<f64>) -> Cell {

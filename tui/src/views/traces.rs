@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! 3 open  257 slow  0 failed fast  since the start  slow from 500ms on  kept for 5m00s
-//!   request              took  state   ended     most of the time
-//! ▸ GET /users/{id}     425ms  open    –         425ms SELECT orders by user
-//!   POST /orders        590ms  slow    07:32:26  95% SELECT cart_items by user
+//!   request             ▾took  state   most of the time                  ended
+//! ▸ POST /orders        590ms  slow    95% SELECT cart_items by user  07:32:26
+//!   GET /users/{id}     425ms  open    425ms SELECT orders by user           –
 //! POST /orders ────────────────────────────────────────────────────────────
 //!  (the parts of the selected request and its spans)
 //! ```
@@ -18,13 +18,13 @@ use super::panel;
 use super::pen::{Pen, Piece};
 use super::pools::rows_of;
 use super::quantity::{UNKNOWN, age, count, percent, seconds};
-use super::requests::nothing_to_show;
+use super::requests::{name_of, nothing_to_show};
 use super::scene::Scene;
 use super::table::{self, Cell, Column, Row};
 use super::theme::Severity;
 use super::waterfall;
 use crate::model::reading::Route;
-use crate::source::traces::{Stage, Told, Traced};
+use crate::source::traces::{SERVER_ERRORS, Stage, Told, Traced};
 use crate::text::Text;
 
 /// The least rows that the selected request is worth below the table.
@@ -35,8 +35,7 @@ const IDS_ROWS_MIN: u16 = 10;
 const OLD_SECONDS: u64 = 10;
 
 fn name(request: &Traced) -> String {
-    let path = request.route.as_ref().map_or("(no route)", Text::as_str);
-    format!("{} {path}", request.method)
+    name_of(&request.method, request.route.as_ref())
 }
 
 fn severity(request: &Traced) -> Severity {
@@ -108,8 +107,11 @@ fn state(request: &Traced) -> Severity {
 }
 
 fn answered(request: &Traced) -> Cell {
-    let severity = if request.status.is_some_and(|status| status >= 500) { Severity::Critical } else { Severity::Fine };
-    Cell::judged(request.status.map_or_else(|| UNKNOWN.to_owned(), |status| status.to_string()), severity)
+    request.status.map_or_else(|| Cell::new(UNKNOWN), |status| Cell::judged(status.to_string(), of_status(status)))
+}
+
+fn of_status(status: u16) -> Severity {
+    if status >= SERVER_ERRORS { Severity::Critical } else { Severity::Fine }
 }
 
 /// The view.
@@ -209,14 +211,10 @@ fn figures(scene: &Scene<'_>, pen: &Pen<'_>, (request, is_listed): (&Traced, boo
         line.push(Piece::new(words, pen.theme.severity(Severity::Info)));
     }
     if let Some(status) = request.status {
-        line.extend(pen.judged(
-            "status",
-            &status.to_string(),
-            if status >= 500 { Severity::Critical } else { Severity::Fine },
-        ));
+        line.extend(pen.judged("status", &status.to_string(), of_status(status)));
     }
     if let Some(error) = &request.error_type {
-        line.extend(pen.judged("error", error.as_str(), Severity::Critical));
+        line.extend(pen.judged("error", error.as_str(), state(request)));
     }
     line.extend(pen.figure(if request.stage == Stage::Open { "now" } else { "most" }, &why(request)));
     if let Some(at) = request.ended {

@@ -22,6 +22,8 @@ use crate::text::Text;
 
 /// What is asked for, beside the snapshot: requests that are open, and those that are kept.
 pub(super) const QUERIES: [(&str, &str); 2] = [("inflight", "limit=20"), ("traces", "limit=20")];
+/// Statuses from here on are errors of the server.
+pub const SERVER_ERRORS: u16 = 500;
 /// How many requests of each list are taken.
 const ROWS_MAX: usize = 20;
 /// How many spans of a request, and events of a span, are taken; an agent keeps no more of a request.

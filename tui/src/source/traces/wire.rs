@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::at_most::AtMost;
 use super::tree::{branches, most};
-use super::{Branch, EVENTS_MAX, Most, On, Part, ROWS_MAX, SPANS_MAX, Said, Stage, Traced, believed};
+use super::{Branch, EVENTS_MAX, Most, On, Part, ROWS_MAX, SERVER_ERRORS, SPANS_MAX, Said, Stage, Traced, believed};
 use crate::text::Text;
 
 #[derive(Debug, Deserialize)]
@@ -139,10 +139,6 @@ fn text(raw: Option<&String>) -> Option<Text> {
     raw.map(|raw| Text::new(raw)).filter(|text| !text.is_empty())
 }
 
-fn name(method: &Text, route: Option<&Text>) -> String {
-    format!("{method} {}", route.map_or("(no route)", Text::as_str))
-}
-
 impl OpenRow {
     pub(super) fn request(self) -> Traced {
         let method = text(self.method.as_ref()).unwrap_or_else(|| Text::new("?"));
@@ -151,7 +147,7 @@ impl OpenRow {
         let most =
             self.waits_for.map(|wait| Most { name: Text::new(&wait.name), seconds: believed(wait.seconds), count: 1 });
         Traced {
-            identity: identity(self.key.as_ref(), &name(&method, route.as_ref()), self.began_at_ms),
+            identity: identity(self.key.as_ref(), (&method, route.as_ref()), self.began_at_ms),
             stage: Stage::Open,
             method,
             route,
@@ -173,7 +169,8 @@ impl Row {
     /// Slow, unless it failed: a request that did both is sent among the slow ones.
     fn stage(&self) -> Stage {
         let is_error = |kind: &String| kind != "cancelled";
-        let failed = self.status.is_some_and(|status| status >= 500) || self.error_type.as_ref().is_some_and(is_error);
+        let failed =
+            self.status.is_some_and(|status| status >= SERVER_ERRORS) || self.error_type.as_ref().is_some_and(is_error);
         if failed { Stage::Failed } else { Stage::Slow }
     }
 
@@ -189,7 +186,7 @@ impl Row {
         let spans = spans.filter(|spans| !spans.is_empty());
         let parts = parts(self.split.as_ref(), self.spent.as_ref(), seconds);
         Traced {
-            identity: identity(self.key.as_ref(), &name(&method, route.as_ref()), began),
+            identity: identity(self.key.as_ref(), (&method, route.as_ref()), began),
             stage,
             method,
             route,
@@ -285,7 +282,8 @@ impl Branch {
     }
 }
 
-/// What identifies a request: the target's key for it, else when it began.
-fn identity(key: Option<&String>, name: &str, began: UnixMillis) -> String {
-    key.map_or_else(|| format!("{name} of {began}"), |key| Text::new(key).to_string())
+/// What identifies a request: the target's key for it, else what it asked for and when it began.
+fn identity(key: Option<&String>, (method, route): (&Text, Option<&Text>), began: UnixMillis) -> String {
+    let asked = || format!("{method} {} of {began}", route.map_or("", Text::as_str));
+    key.map_or_else(asked, |key| Text::new(key).to_string())
 }
